@@ -1,0 +1,1 @@
+"""The workstation side: recordings in, a signed int8 model bundle out."""

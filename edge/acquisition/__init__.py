@@ -1,0 +1,1 @@
+"""A sensor's bytes in; samples, readings, gaps and link states out."""

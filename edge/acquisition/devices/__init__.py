@@ -1,0 +1,1 @@
+"""One module per serial or vendor device protocol (sans-IO)."""

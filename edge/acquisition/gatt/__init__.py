@@ -1,0 +1,1 @@
+"""One module per Bluetooth profile (sans-IO)."""

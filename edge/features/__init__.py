@@ -1,0 +1,1 @@
+"""Clean samples in; beats, vital signs and windows out."""

@@ -1,0 +1,1 @@
+"""Windows in; predictions or abstentions out."""

@@ -1,0 +1,241 @@
+"""What the runtime makes of the samples: the values from quality and beats to alerts and summaries."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from edge.messages.signals import Samples
+
+Json = None | bool | int | float | str | list["Json"] | dict[str, "Json"]
+"""What may stand in a published body."""
+
+
+# --- conditioning and features ----------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Quality:
+    """How far one stream can be trusted over one second that ends at ``at_ns``."""
+
+    sensor: str
+    stream: str
+    at_ns: int
+    index: float
+    """0 (useless) to 1 (clean); a value is shown only at or above the configured minimum."""
+    is_usable: bool
+    reasons: tuple[str, ...]
+    """``lead-off``, ``flat``, ``saturated``, ``mains``, ``motion``, ``noise``, ``settling`` …; empty when clean."""
+    channel: str | None = None
+    """The best channel, where the stream has several."""
+    sequence: int = 0
+    """Index of the sample at ``at_ns``."""
+
+
+class BeatKind(StrEnum):
+    """AAMI EC57 beat classes."""
+
+    NORMAL = "N"
+    SUPRAVENTRICULAR = "S"
+    VENTRICULAR = "V"
+    FUSION = "F"
+    UNKNOWN = "Q"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Beat:
+    """One heart beat, at its R peak (ECG) or pulse foot (PPG)."""
+
+    sensor: str
+    stream: str
+    at_ns: int
+    sequence: int
+    """Sample index of the peak in its stream."""
+    rr_ms: float | None
+    """Interval to the previous beat; None after a gap or at the start."""
+    quality: float
+    """Signal-quality index 0–1 around the beat."""
+    kind: BeatKind = BeatKind.NORMAL
+    amplitude_mv: float | None = None
+    width_ms: float | None = None
+    """Duration of the QRS complex."""
+    similarity: float | None = None
+    """Correlation −1…1 with this patient's dominant beat; None until one is learned."""
+    is_premature: bool = False
+    is_late: bool = False
+    """Found by search-back, so emitted later than usual."""
+    is_noise_suspect: bool = False
+    """Detected while the signal was below the quality threshold: kept out of every rate."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Measurement:
+    """One vital sign at one instant, or the reason why there is none."""
+
+    value: float | None
+    unit: str
+    absent: str | None = None
+    quality: float | None = None
+    source: str = ""
+    """Sensor and stream it was taken from, ``chest/ecg``."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Vitals:
+    """All vital signs of one subject, once a second."""
+
+    at_ns: int
+    measurements: Mapping[str, Measurement]
+    """Keyed by measure: ``heart_rate_bpm``, ``rmssd_ms``, ``sdnn_ms``, ``spo2_pct`` …"""
+    coverage_pct: float
+    """Share of the last minute in which the primary ECG (else any) signal was usable."""
+    quality: float | None
+    """Signal-quality index of the primary stream; None without a signal."""
+    reasons: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Window:
+    """A stretch of one stream at the model's rate, ready for inference."""
+
+    sensor: str
+    stream: str
+    values: Samples
+    rate_hz: float
+    start_ns: int
+    sequence: int
+    quality: float
+    beats: tuple[Beat, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Prediction:
+    """What the model says of a window, or that it cannot tell."""
+
+    at_ns: int
+    label: str | None
+    """None when the model abstains; ``absent`` then says why."""
+    probabilities: Mapping[str, float]
+    bundle_sha256: str
+    absent: str | None = None
+    evidence: Mapping[str, Json] = field(default_factory=dict)
+
+
+# --- monitoring -------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RhythmChange:
+    """The rule-based rhythm became another one."""
+
+    at_ns: int
+    sequence: int
+    label: str
+    """WFDB rhythm name without the bracket: ``N``, ``SBR``, ``SVTA``, ``VT``, ``AFIB``, ``ASYS``, ``B``, ``T``."""
+
+
+class AlertKind(StrEnum):
+    """Whose trouble it is (IEC 60601-1-8)."""
+
+    PHYSIOLOGICAL = "physiological"
+    TECHNICAL = "technical"
+
+
+class Priority(StrEnum):
+    """How quickly somebody must act (IEC 60601-1-8)."""
+
+    HIGH = "high"
+    MEDIUM = "medium"
+    LOW = "low"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Condition:
+    """A rule's claim that something alarming is present, or is over; `alarms` turns it into an alert."""
+
+    code: str
+    """Stable key, one life-cycle each: ``asystole``, ``heart_rate_bpm-high``, ``link-lost:chest`` …"""
+    kind: AlertKind
+    priority: Priority
+    is_active: bool
+    at_ns: int
+    """When the rule decided."""
+    onset_at_ns: int
+    """When what it saw began."""
+    sentence: str
+    """One plain sentence for a nurse."""
+    is_latching: bool = False
+    """Stays until a person has acknowledged it, even when it is over."""
+    evidence: Mapping[str, Json] = field(default_factory=dict)
+
+
+class AlertState(StrEnum):
+    """Where an alert is in its life."""
+
+    RAISED = "raised"
+    ACKNOWLEDGED = "acknowledged"
+    CLEARED_UNACKNOWLEDGED = "cleared_unacknowledged"
+    CLOSED = "closed"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Acknowledgement:
+    """Who took note of an alert."""
+
+    by: str
+    at_ns: int
+    via: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Alert:
+    """One alert at one point of its life; a new revision for every transition."""
+
+    id: str
+    revision: int
+    episode: int
+    """How often this condition has been raised since the runtime started, this time included."""
+    kind: AlertKind
+    priority: Priority
+    condition: str
+    sentence: str
+    state: AlertState
+    is_latched: bool
+    onset_at_ns: int
+    at_ns: int
+    """When this transition was decided."""
+    acknowledged: Acknowledgement | None = None
+    silenced_until_ns: int | None = None
+    evidence: Mapping[str, Json] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Statistic:
+    """What one measure did over an interval."""
+
+    unit: str
+    n: int
+    minimum: float | None
+    median: float | None
+    maximum: float | None
+    coverage_pct: float
+    """Share of the interval's seconds that had a value."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Summary:
+    """Aggregates of one interval."""
+
+    start_ns: int
+    end_ns: int
+    statistics: Mapping[str, Statistic]
+    n_beats: int
+    coverage_pct: float
+    quality: float | None
+    losses: Mapping[str, int]
+    """Samples or frames lost in the interval, by reason."""
+    alerts: Mapping[str, int]
+    """Alerts raised in the interval, by condition."""
+    rhythm_s: Mapping[str, float]
+    """Seconds spent in each rhythm label."""

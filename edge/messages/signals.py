@@ -1,0 +1,220 @@
+"""What sensors and clocks say: the values from the wire to clean samples."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+import numpy as np
+from numpy.typing import NDArray
+
+Samples = NDArray[np.float64]
+"""Physical sample values, shape (n_samples, n_channels), in the unit that each channel names; NaN is missing."""
+
+# --- clock ------------------------------------------------------------------------------------------------
+
+
+class ClockSync(StrEnum):
+    """What keeps the wall clock right."""
+
+    NTP = "ntp"
+    HOLDOVER = "holdover"
+    UNSYNCHRONISED = "unsynchronised"
+    UNKNOWN = "unknown"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClockState:
+    """How far the wall clock can be trusted."""
+
+    sync: ClockSync
+    error_ms: float | None
+    """Largest error the clock source admits; None where it does not say."""
+    epoch: int
+    """Goes up by one whenever the wall clock was stepped."""
+
+
+# --- acquisition ------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Chunk:
+    """Bytes as the operating system handed them over; frames may be split anywhere."""
+
+    data: bytes
+    received_at_ns: int
+
+
+class LinkState(StrEnum):
+    """What a sensor's link is doing."""
+
+    CONNECTING = "connecting"
+    CONNECTED = "connected"
+    SILENT = "silent"
+    """Connected, but no data for longer than ``max_silence_s``."""
+    LOST = "lost"
+    STOPPED = "stopped"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LinkChange:
+    """A sensor's link went into another state."""
+
+    sensor: str
+    state: LinkState
+    reason: str
+    at_ns: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Corrupt:
+    """Bytes that were dropped because they are no valid frame: the peer's fault, counted, never raised."""
+
+    reason: str
+    """A short stable word such as ``crc``, ``cobs``, ``length``; the key of the counter."""
+    offset: int
+    """Offset in the byte stream of the first byte dropped, counted from the start of the link."""
+    n_bytes: int
+
+
+class ChannelKind(StrEnum):
+    """What a channel measures; decides which stages read it."""
+
+    ECG = "ecg"
+    PPG = "ppg"
+    PPG_RED = "ppg_red"
+    PPG_INFRARED = "ppg_infrared"
+    RESPIRATION = "respiration"
+    ACCELERATION_X = "acceleration_x"
+    ACCELERATION_Y = "acceleration_y"
+    ACCELERATION_Z = "acceleration_z"
+    OTHER = "other"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Channel:
+    """One column of a block of samples."""
+
+    name: str
+    """As the device or the recording names it, such as ``II``, ``MLII``, ``PLETH``."""
+    kind: ChannelKind
+    unit: str
+    """UCUM code of the values: ``mV``, ``1`` (arbitrary), ``m/s2`` …"""
+    minimum: float | None = None
+    """Smallest value the converter can give, in ``unit``; None where unknown.  Used to see saturation."""
+    maximum: float | None = None
+    """Largest value the converter can give, in ``unit``."""
+    resolution: float | None = None
+    """One step of the converter, in ``unit``."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeviceBlock:
+    """Samples as the device sent them, timed by the device's own counters; `timeline` gives them host time."""
+
+    sensor: str
+    stream: str
+    channels: tuple[Channel, ...]
+    values: Samples
+    nominal_rate_hz: float
+    sequence: int
+    """Counter of the first sample, unrolled: it never wraps and never goes back within one device boot."""
+    device_time_ns: int
+    """Device time of the first sample, unrolled, from the device's ticks."""
+    received_at_ns: int
+    is_backfill: bool = False
+    """Stored by the device while the link was down: history, never alarmed on."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SampleBlock:
+    """Consecutive samples of one stream in host time.
+
+    Raises
+    ------
+    ValueError
+        If `values` is not two-dimensional, its columns do not match `channels`, or the rate is not positive.
+    """
+
+    sensor: str
+    stream: str
+    channels: tuple[Channel, ...]
+    values: Samples
+    """Shape (n_samples, n_channels); read-only once inside a block."""
+    rate_hz: float
+    """True sampling rate as far as it is known, not the nominal one."""
+    start_ns: int
+    """Instant of the first sample."""
+    sequence: int
+    """Index of the first sample since the stream began, lost samples included."""
+    is_backfill: bool = False
+
+    def __post_init__(self) -> None:
+        if self.values.ndim != 2 or self.values.shape[1] != len(self.channels):
+            raise ValueError(f"expected values of shape (n_samples, {len(self.channels)}), got {self.values.shape}")
+        if not self.rate_hz > 0:
+            raise ValueError(f"expected rate_hz > 0, got {self.rate_hz}")
+        self.values.setflags(write=False)
+
+    @property
+    def n_samples(self) -> int:
+        """Number of rows."""
+        return int(self.values.shape[0])
+
+    @property
+    def end_ns(self) -> int:
+        """Instant just after the last sample: where the next block starts if nothing is lost."""
+        return self.start_ns + round(self.n_samples * 1_000_000_000 / self.rate_hz)
+
+
+class ReadingStatus(StrEnum):
+    """What the device itself says of its value."""
+
+    VALID = "valid"
+    QUESTIONABLE = "questionable"
+    INVALID = "invalid"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reading:
+    """One value that the device computed itself: SpO2, temperature, cuff pressure …"""
+
+    sensor: str
+    measure: str
+    """Name with unit, as in the contract: ``spo2_pct``, ``body_temperature_c`` …"""
+    value: float | None
+    unit: str
+    """UCUM code."""
+    measured_at_ns: int
+    status: ReadingStatus
+    absent: str | None = None
+    """Why there is no value; None exactly when there is one."""
+    valid_for_s: float = 15.0
+    """After this age the value is stale: neither shown nor scored."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SensorStatus:
+    """A condition that the device reports of itself, such as a detached electrode."""
+
+    sensor: str
+    stream: str | None
+    """The stream it concerns; None for the whole device."""
+    condition: str
+    """``lead-off``, ``battery-low``, ``saturated``, ``self-test-failed`` …"""
+    is_active: bool
+    at_ns: int
+    detail: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Gap:
+    """A range of a stream that will never come, and why."""
+
+    sensor: str
+    stream: str
+    start_ns: int
+    end_ns: int
+    n_missing: int | None
+    """Number of samples lost; None where it cannot be known (device reset)."""
+    reason: str

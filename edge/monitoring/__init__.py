@@ -1,0 +1,1 @@
+"""Vital signs, beats, readings and predictions in; alerts and summaries out."""

@@ -1,0 +1,1 @@
+"""What must not be lost, on disk until the far end has it."""

@@ -1,0 +1,1 @@
+"""Durable records in; MQTT messages out, and commands back."""

@@ -1,0 +1,1 @@
+"""The sensor's half of the wire: protocol, golden vectors, virtual patient and sensor."""

@@ -1,0 +1,1 @@
+"""A virtual patient and a virtual sensor, for those without hardware."""
