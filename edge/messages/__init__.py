@@ -39,7 +39,10 @@ from edge.messages.signals import (
     ReadingStatus,
     SampleBlock,
     Samples,
+    SensorIdentity,
     SensorStatus,
+    StreamInfo,
+    Tick,
 )
 
 __all__ = [
@@ -70,9 +73,12 @@ __all__ = [
     "RhythmChange",
     "SampleBlock",
     "Samples",
+    "SensorIdentity",
     "SensorStatus",
     "Statistic",
+    "StreamInfo",
     "Summary",
+    "Tick",
     "Vitals",
     "Window",
 ]

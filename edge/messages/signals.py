@@ -34,6 +34,17 @@ class ClockState:
     """Goes up by one whenever the wall clock was stepped."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tick:
+    """Time passed: everything measured before ``at_ns`` that will come in time has come.
+
+    The pipeline sends one per whole second of its time line, so that rules about *absence* (asystole, silence,
+    stale values) are decided at the same instants however the samples were chunked.
+    """
+
+    at_ns: int
+
+
 # --- acquisition ------------------------------------------------------------------------------------------
 
 
@@ -142,9 +153,9 @@ class SampleBlock:
     values: Samples
     """Shape (n_samples, n_channels); read-only once inside a block."""
     rate_hz: float
-    """True sampling rate as far as it is known, not the nominal one."""
+    """Nominal rate, constant over the stream: what filters are designed for."""
     start_ns: int
-    """Instant of the first sample."""
+    """Instant of the first sample on the true time line: intervals come from here, not from ``rate_hz`` alone."""
     sequence: int
     """Index of the first sample since the stream began, lost samples included."""
     is_backfill: bool = False
@@ -165,6 +176,29 @@ class SampleBlock:
     def end_ns(self) -> int:
         """Instant just after the last sample: where the next block starts if nothing is lost."""
         return self.start_ns + round(self.n_samples * 1_000_000_000 / self.rate_hz)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StreamInfo:
+    """One stream that a sensor says it can send."""
+
+    name: str
+    channels: tuple[Channel, ...]
+    nominal_rate_hz: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SensorIdentity:
+    """Who a sensor says it is; sent on connecting and again after a device reset."""
+
+    sensor: str
+    device_id: str
+    model: str
+    firmware: str
+    boot_id: int
+    """Changes when the device restarted: its counters and clock began again."""
+    streams: tuple[StreamInfo, ...]
+    at_ns: int
 
 
 class ReadingStatus(StrEnum):
