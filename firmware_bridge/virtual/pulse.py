@@ -1,0 +1,97 @@
+"""Light through the finger: red and infrared photoplethysmogram that follow the heart and agree with the SpO2.
+
+Values are shown upright, more blood is a higher value, as most front ends deliver them; unit 1 (arbitrary).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+
+from firmware_bridge.virtual.respiration import Respiration
+from firmware_bridge.virtual.rhythm import HeartBeat
+from firmware_bridge.virtual.scenario import PatientState
+from firmware_bridge.virtual.trajectory import FloatArray, Trajectory
+
+REACH_AFTER_S = 2.0
+"""No pulse wave ends later than this after the R peak of its beat."""
+INFRARED_DC = 100_000.0
+RED_DC = 80_000.0
+"""Steady light, in counts of an 18-bit front end, chosen to leave room above."""
+
+SPO2_AT_RATIO_ZERO_PCT = 110.0
+SPO2_PER_RATIO_PCT = 25.0
+"""The usual first approximation SpO2 = 110 - 25 R (Webster 1997, Design of Pulse Oximeters, chapter 10)."""
+
+
+def ratio_of_ratios(spo2_pct: FloatArray) -> FloatArray:
+    """Return R = (AC/DC of red) / (AC/DC of infrared) that stands for a saturation.
+
+    Examples
+    --------
+    >>> ratio_of_ratios(np.array([97.5, 85.0])).tolist()
+    [0.5, 1.0]
+    """
+    return np.asarray((SPO2_AT_RATIO_ZERO_PCT - spo2_pct) / SPO2_PER_RATIO_PCT)
+
+
+class Photoplethysmogram:
+    """The pulse at the finger as a function of the beats.
+
+    Parameters
+    ----------
+    states : sequence of PatientState
+        Time line; ``perfusion_pct`` is read.
+    spo2_pct : Trajectory
+        The patient's saturation.
+    respiration : Respiration
+        Moves the baseline.
+    rng : numpy.random.Generator
+        This patient's pulse transit time and the shape of the wave.
+    """
+
+    def __init__(
+        self, states: Sequence[PatientState], spo2_pct: Trajectory, respiration: Respiration, rng: np.random.Generator
+    ) -> None:
+        self._spo2_pct = spo2_pct
+        self._respiration = respiration
+        self._perfusion_pct = Trajectory([(state.at_s, state.perfusion_pct) for state in states], time_constant_s=5.0)
+        self._transit_s = float(rng.uniform(0.18, 0.24))
+        self._notch_ratio = float(rng.uniform(0.25, 0.45))
+        self._sway_phase = rng.uniform(0, 2 * np.pi, size=2)
+
+    @property
+    def transit_s(self) -> float:
+        """Time from the R peak to the foot of the pulse at the finger."""
+        return self._transit_s
+
+    def at(self, at_s: FloatArray, beats: Iterable[HeartBeat]) -> FloatArray:
+        """Return red and infrared at consecutive instants, shape (n_samples, 2).
+
+        `beats` are at least all within `REACH_AFTER_S` before `at_s`.
+        """
+        pulse = np.zeros(len(at_s))
+        for beat in beats:
+            first, last = np.searchsorted(at_s, [beat.at_s, beat.at_s + REACH_AFTER_S])
+            if first < last:
+                pulse[first:last] += self._pulse(at_s[first:last] - beat.at_s, beat)
+        slow = np.sin(2 * np.pi * np.array([0.03, 0.1]) * at_s[:, None] + self._sway_phase).sum(axis=1)
+        # The venous swing of breathing is a few times smaller than the pulse and alike in both colours.
+        baseline = 0.003 * self._respiration.wave(at_s) + 0.001 * slow
+        infrared = self._perfusion_pct.at(at_s) / 100.0 * pulse
+        red = ratio_of_ratios(self._spo2_pct.at(at_s)) * infrared
+        return np.column_stack([RED_DC * (1.0 + red + baseline), INFRARED_DC * (1.0 + infrared + baseline)])
+
+    def _pulse(self, offset_s: FloatArray, beat: HeartBeat) -> FloatArray:
+        """Return one pulse, foot to peak 1: a steep systolic rise, then a slower fall with the dicrotic wave."""
+        scale = math.sqrt(min(1.3, max(0.25, beat.cycle_s)))
+        # A beat that ejects little also opens the valve later.
+        foot_s = self._transit_s + 0.04 * (1.0 - beat.pulse_ratio)
+        systolic = offset_s - (foot_s + 0.15 * scale)
+        dicrotic = offset_s - (foot_s + 0.42 * scale)
+        width = np.where(systolic < 0, 0.055 * scale, 0.13 * scale)
+        wave = np.exp(-0.5 * (systolic / width) ** 2)
+        wave += self._notch_ratio * np.exp(-0.5 * (dicrotic / (0.10 * scale)) ** 2)
+        return np.asarray(beat.pulse_ratio * wave)

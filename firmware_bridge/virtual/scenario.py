@@ -1,0 +1,311 @@
+"""What happens to the virtual patient and to its sensor, and when: the typed form of a scenario file.
+
+A scenario is a time line of `Step` (the patient's state changes) and `Fault` (something goes wrong between
+skin and host).  It is plain data; `scenario_file` reads it from TOML, `patient` and `device` act it out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from enum import StrEnum
+from types import MappingProxyType
+
+
+class Rhythm(StrEnum):
+    """What the heart does."""
+
+    SINUS = "sinus"
+    SINUS_BRADYCARDIA = "sinus-bradycardia"
+    SINUS_TACHYCARDIA = "sinus-tachycardia"
+    SUPRAVENTRICULAR_TACHYCARDIA = "supraventricular-tachycardia"
+    ATRIAL_FIBRILLATION = "atrial-fibrillation"
+    VENTRICULAR_TACHYCARDIA = "ventricular-tachycardia"
+    VENTRICULAR_FIBRILLATION = "ventricular-fibrillation"
+    ASYSTOLE = "asystole"
+    PACED = "paced"
+
+
+DEFAULT_HEART_RATE_BPM: Mapping[Rhythm, float] = MappingProxyType(
+    {
+        Rhythm.SINUS: 70.0,
+        Rhythm.SINUS_BRADYCARDIA: 42.0,
+        Rhythm.SINUS_TACHYCARDIA: 125.0,
+        Rhythm.SUPRAVENTRICULAR_TACHYCARDIA: 175.0,
+        Rhythm.ATRIAL_FIBRILLATION: 110.0,
+        Rhythm.VENTRICULAR_TACHYCARDIA: 180.0,
+        Rhythm.VENTRICULAR_FIBRILLATION: 0.0,
+        Rhythm.ASYSTOLE: 0.0,
+        Rhythm.PACED: 60.0,
+    }
+)
+"""Rate of a rhythm where the scenario names none: the middle of what is usual for it."""
+
+
+class Premature(StrEnum):
+    """The pattern in which premature beats interrupt sinus rhythm."""
+
+    NONE = "none"
+    SINGLE = "single"
+    BIGEMINY = "bigeminy"
+    TRIGEMINY = "trigeminy"
+    RUN = "run"
+
+
+class Origin(StrEnum):
+    """Where a premature beat begins."""
+
+    VENTRICULAR = "ventricular"
+    ATRIAL = "atrial"
+
+
+class Posture(StrEnum):
+    """Which way gravity pulls on a sensor worn on the chest."""
+
+    SUPINE = "supine"
+    PRONE = "prone"
+    LEFT = "left"
+    RIGHT = "right"
+    SITTING = "sitting"
+    STANDING = "standing"
+
+
+class Activity(StrEnum):
+    """How much the patient moves."""
+
+    REST = "rest"
+    RESTLESS = "restless"
+    WALKING = "walking"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PatientState:
+    """Everything that is true of the patient from ``at_s`` on; numbers are approached, not jumped to."""
+
+    at_s: float = 0.0
+    rhythm: Rhythm = Rhythm.SINUS
+    heart_rate_bpm: float = 70.0
+    premature: Premature = Premature.NONE
+    premature_origin: Origin = Origin.VENTRICULAR
+    premature_per_min: float = 6.0
+    """How often a single premature beat or a run begins; without meaning for bigeminy and trigeminy."""
+    premature_run_beats: int = 5
+    """Beats in one run."""
+    premature_run_bpm: float = 150.0
+    """Rate within a run."""
+    respiratory_rate_bpm: float = 14.0
+    """0 is apnoea."""
+    spo2_pct: float = 97.0
+    perfusion_pct: float = 2.0
+    """Pulsatile share of the infrared light (perfusion index)."""
+    temperature_c: float = 36.8
+    systolic_mmhg: float = 122.0
+    diastolic_mmhg: float = 78.0
+    posture: Posture = Posture.SUPINE
+    activity: Activity = Activity.REST
+    note: str = ""
+    """What a person should know of this phase; shown by `simulate`."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Step:
+    """A change of the patient's state; what is None stays as it was."""
+
+    at_s: float
+    rhythm: Rhythm | None = None
+    heart_rate_bpm: float | None = None
+    """None keeps the rate, or takes the rhythm's usual one where the rhythm changes."""
+    premature: Premature | None = None
+    premature_origin: Origin | None = None
+    premature_per_min: float | None = None
+    premature_run_beats: int | None = None
+    premature_run_bpm: float | None = None
+    respiratory_rate_bpm: float | None = None
+    spo2_pct: float | None = None
+    perfusion_pct: float | None = None
+    temperature_c: float | None = None
+    systolic_mmhg: float | None = None
+    diastolic_mmhg: float | None = None
+    posture: Posture | None = None
+    activity: Activity | None = None
+    note: str | None = None
+
+    def after(self, state: PatientState) -> PatientState:
+        """Return `state` with this change made."""
+        changes = {name: getattr(self, name) for name in self.__slots__ if getattr(self, name) is not None}
+        if self.rhythm is not None and self.rhythm != state.rhythm:
+            changes.setdefault("heart_rate_bpm", DEFAULT_HEART_RATE_BPM[self.rhythm])
+        changes.setdefault("note", "")
+        return replace(state, **changes)
+
+
+class FaultKind(StrEnum):
+    """What goes wrong between skin and host."""
+
+    NOISE = "noise"
+    BASELINE_WANDER = "baseline-wander"
+    MOTION = "motion"
+    LEAD_OFF = "lead-off"
+    SATURATION = "saturation"
+    MAINS = "mains"
+    BATTERY_LOW = "battery-low"
+    CLOCK_DRIFT = "clock-drift"
+    FIRMWARE_RESET = "firmware-reset"
+    FRAME_LOSS = "frame-loss"
+    CORRUPTION = "corruption"
+    DUPLICATE = "duplicate"
+    JITTER = "jitter"
+    DISCONNECT = "disconnect"
+
+
+FAULT_PARAMETERS: Mapping[FaultKind, Mapping[str, float]] = MappingProxyType(
+    {
+        FaultKind.NOISE: {"rms_mv": 0.1},
+        FaultKind.BASELINE_WANDER: {"amplitude_mv": 1.0, "frequency_hz": 0.3},
+        FaultKind.MOTION: {"intensity_ratio": 1.0},
+        FaultKind.LEAD_OFF: {},
+        FaultKind.SATURATION: {},
+        FaultKind.MAINS: {"amplitude_mv": 0.3, "frequency_hz": 50.0},
+        FaultKind.BATTERY_LOW: {"battery_pct": 8.0},
+        FaultKind.CLOCK_DRIFT: {"drift_ppm": 200.0},
+        FaultKind.FIRMWARE_RESET: {"restart_s": 1.0},
+        FaultKind.FRAME_LOSS: {"probability": 0.1},
+        FaultKind.CORRUPTION: {"probability": 0.1},
+        FaultKind.DUPLICATE: {"probability": 0.1},
+        FaultKind.JITTER: {"max_delay_s": 0.5},
+        FaultKind.DISCONNECT: {"backfill_s": 0.0},
+    }
+)
+"""What each fault can be told, with its default."""
+
+FAULT_STREAMS: Mapping[FaultKind, tuple[str, ...]] = MappingProxyType(
+    {
+        FaultKind.LEAD_OFF: ("ecg", "ppg"),
+        FaultKind.SATURATION: ("ecg", "ppg"),
+    }
+)
+"""Streams that a fault can be aimed at; the first one is meant where the scenario names none."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fault:
+    """One thing that goes wrong, from ``at_s`` for ``duration_s``.
+
+    Raises
+    ------
+    ValueError
+        If the parameters or the stream are not ones of this kind of fault.
+    """
+
+    kind: FaultKind
+    at_s: float
+    duration_s: float = 10.0
+    stream: str | None = None
+    parameters: Mapping[str, float] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        unknown = set(self.parameters) - set(FAULT_PARAMETERS[self.kind])
+        if unknown:
+            known = ", ".join(FAULT_PARAMETERS[self.kind]) or "none"
+            raise ValueError(f"{self.kind} takes the parameters {known}, got {', '.join(sorted(unknown))}")
+        streams = FAULT_STREAMS.get(self.kind, ())
+        if self.stream is not None and self.stream not in streams:
+            raise ValueError(f"{self.kind} can be aimed at {', '.join(streams) or 'no stream'}, got {self.stream!r}")
+
+    @property
+    def end_s(self) -> float:
+        """When it is over."""
+        return self.at_s + self.duration_s
+
+    @property
+    def target(self) -> str | None:
+        """The stream it concerns, None for the whole device."""
+        streams = FAULT_STREAMS.get(self.kind)
+        return self.stream or (streams[0] if streams else None)
+
+    def parameter(self, name: str) -> float:
+        """Return the given value of a parameter, else its default."""
+        return self.parameters.get(name, FAULT_PARAMETERS[self.kind][name])
+
+    def is_active(self, at_s: float) -> bool:
+        """Whether it holds at `at_s`; the end is not included."""
+        return self.at_s <= at_s < self.end_s
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PatientSettings:
+    """Who the patient is; two seeds are two people."""
+
+    seed: int = 1
+    age_years: float = 60.0
+    """Older hearts vary less with breathing."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SensorSettings:
+    """What the virtual sensor offers."""
+
+    device_id: str = "virtual-1"
+    streams: tuple[str, ...] = ("ecg", "ppg", "respiration", "acceleration")
+    ecg_rate_hz: int = 250
+    ppg_rate_hz: int = 100
+    respiration_rate_hz: int = 25
+    acceleration_rate_hz: int = 50
+    packet_ms: int = 100
+    """Signal time in one packet."""
+    reading_period_s: float = 1.0
+    """How often SpO2 and pulse rate are sent."""
+    temperature_period_s: float = 10.0
+    cuff_period_s: float = 120.0
+    """How often the cuff measures; 0 switches it off."""
+    start_ticks_before_wrap_s: float | None = None
+    """Starts the tick counter that long before it rolls over; None starts it at zero."""
+
+    def rate_hz(self, stream: str) -> int:
+        """Return the nominal rate of a stream."""
+        return {
+            "ecg": self.ecg_rate_hz,
+            "ppg": self.ppg_rate_hz,
+            "respiration": self.respiration_rate_hz,
+            "acceleration": self.acceleration_rate_hz,
+        }[stream]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Scenario:
+    """A whole story: who, with what sensor, and what happens when."""
+
+    name: str = "unnamed"
+    title: str = ""
+    duration_s: float | None = None
+    """When the story ends; None goes on for ever in its last state."""
+    patient: PatientSettings = PatientSettings()
+    sensor: SensorSettings = SensorSettings()
+    steps: tuple[Step, ...] = ()
+    """In order of time."""
+    faults: tuple[Fault, ...] = ()
+
+    @classmethod
+    def simple(
+        cls,
+        *,
+        rhythm: str = "sinus",
+        heart_rate_bpm: float | None = None,
+        premature: str = "none",
+        seed: int = 1,
+        faults: tuple[Fault, ...] = (),
+    ) -> Scenario:
+        """Return a story in which one state lasts for ever, the shortest way to a signal for a test."""
+        step = Step(at_s=0.0, rhythm=Rhythm(rhythm), heart_rate_bpm=heart_rate_bpm, premature=Premature(premature))
+        return cls(name=rhythm, patient=PatientSettings(seed=seed), steps=(step,), faults=faults)
+
+    def states(self) -> tuple[PatientState, ...]:
+        """Return the complete state after each step, the first one at 0 s, in order of time."""
+        states = [PatientState()]
+        for step in sorted(self.steps, key=lambda step: step.at_s):
+            state = step.after(states[-1])
+            if state.at_s <= 0:
+                states[-1] = replace(state, at_s=0.0)
+            else:
+                states.append(state)
+        return tuple(states)
