@@ -1,0 +1,319 @@
+"""What can be configured: one frozen section per TOML table, one documented field per key.
+
+The docstrings here are the documentation: JSON Schema and ``vitaledge config init`` are made from them, so each says
+its unit and where its default comes from.  `edge.config` fills the tree and `edge.app` hands every object its own
+branch, never the whole.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Annotated, Literal
+
+from pydantic import ConfigDict, Field, with_config
+
+from edge.messages import Priority
+
+_STRICT = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False, use_attribute_docstrings=True)
+
+_IDENTIFIER = r"^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$"
+_NAME = r"^[a-z][a-z0-9_]{0,62}$"
+_DURATION = r"^(forever|[1-9][0-9]{0,8}(s|min|h|d|w))$"
+PATTERN_WORDS: Mapping[str, str] = {
+    _IDENTIFIER: "1 to 63 of a-z, 0-9 and '-', with no '-' at either end",
+    _NAME: "1 to 63 of a-z, 0-9 and '_', beginning with a letter",
+    _DURATION: "'forever' or a whole number with s, min, h, d or w, such as '30d'",
+}
+"""What each pattern allows, in words for an error."""
+
+Identifier = Annotated[str, Field(pattern=_IDENTIFIER)]
+"""What may stand in an MQTT topic."""
+Name = Annotated[str, Field(pattern=_NAME)]
+"""A name of the vocabulary, such as ``heart_rate_bpm``."""
+Duration = Annotated[str, Field(pattern=_DURATION)]
+"""``forever``, or a whole number with a unit: ``90s``, ``15min``, ``12h``, ``30d``, ``4w``."""
+Text = Annotated[str, Field(min_length=1)]
+Positive = Annotated[float, Field(gt=0)]
+NotNegative = Annotated[float, Field(ge=0)]
+
+_UNIT_S: Mapping[str, int] = {"s": 1, "min": 60, "h": 3600, "d": 86400, "w": 604800}
+
+
+def duration_s(text: str) -> float | None:
+    """Return a duration such as ``30d`` in seconds; None for ``forever``.
+
+    Raises
+    ------
+    ValueError
+        If the text is no duration.
+
+    Examples
+    --------
+    >>> duration_s("30d")
+    2592000.0
+    """
+    if re.fullmatch(_DURATION, text) is None:
+        raise ValueError(f"expected {PATTERN_WORDS[_DURATION]}, got {text!r}")
+    if text == "forever":
+        return None
+    unit = text.lstrip("0123456789")
+    return float(int(text.removesuffix(unit)) * _UNIT_S[unit])
+
+
+@with_config(_STRICT)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SecretReference:
+    """Where a secret is kept; the secret itself never stands in a configuration."""
+
+    credential: Text | None = None
+    """Name of a systemd credential (``LoadCredential=``), a file in ``$CREDENTIALS_DIRECTORY``."""
+    file: Text | None = None
+    """Path of a file that holds nothing else; a line break at its end is left out."""
+    env: Text | None = None
+    """Name of an environment variable; the weakest way, since child processes inherit it."""
+
+    def __post_init__(self) -> None:
+        given = [name for name in ("credential", "file", "env") if getattr(self, name) is not None]
+        if len(given) != 1:
+            raise ValueError(f"expected exactly one of credential, file, env; got {' and '.join(given) or 'none'}")
+        if self.credential is not None and ("/" in self.credential or self.credential in {".", ".."}):
+            raise ValueError("expected the name of a credential, got a path; use file for a path")
+
+
+@with_config(_STRICT)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Gateway:
+    """Who this device is; both names stand in every topic."""
+
+    id: Identifier = "gateway"
+    """Name of this device, unique at the broker; no patient, bed or staff identifier.  Default: a single device."""
+    site: Identifier = "home"
+    """Place that the device belongs to, such as a ward or a house.  Default: a single device."""
+
+
+@with_config(_STRICT)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sensor:
+    """One sensor and the link it comes over."""
+
+    id: Annotated[Identifier, Field(examples=["bed"])]
+    """Name of this sensor, unique on this device."""
+    driver: Annotated[Literal["bridge_serial"], Field(examples=["bridge_serial"])]
+    """Protocol it speaks: ``bridge_serial`` is the wire format of firmware_bridge/PROTOCOL.md over a serial line."""
+    port: Annotated[Text, Field(examples=["/dev/ttyUSB0"])]
+    """Serial device; prefer /dev/serial/by-id/…, which survives replugging."""
+    baud: Annotated[int, Field(gt=0)] = 115200
+    """Line speed, bit/s.  Default: what boards with a USB bridge open with; ignored by native USB and by ptys."""
+    streams: Annotated[tuple[Name, ...], Field(examples=[["ecg"]])] = ()
+    """Streams to start, by name; none given means all that the sensor offers."""
+    max_silence_s: Positive = 5.0
+    """Seconds without data after which the link counts as silent.  Default: ten times the
+    longest pause between two notifications of common sensors, 0.56 s (Polar H10, 73 samples at 130 Hz), rounded down."""
+    settle_s: NotNegative = 2.0
+    """Seconds after a gap in which no value is taken.  Default: four time constants of a 0.5 Hz high-pass, 1.3 s, and
+    the 0.9 s of a mains notch of Q 30, run together: 2 s covers either."""
+
+
+@with_config(_STRICT)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Subject:
+    """One monitored person and the sensors that are on this person."""
+
+    id: Annotated[Identifier, Field(examples=["p-9c1e"])]
+    """Pseudonym; never a name, a bed or a hospital number."""
+    sensors: Annotated[tuple[Identifier, ...], Field(examples=[["bed"]])] = ()
+    """Ids of the sensors; a sensor belongs to one subject at most, and one that belongs to none says so."""
+
+
+@with_config(_STRICT)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ecg:
+    """How the electrocardiogram is cleaned and judged."""
+
+    mains_hz: Literal[50, 60] = 50
+    """Frequency of the mains, Hz: 50 in most of the world, 60 in the Americas and in part of Japan."""
+    band_hz: tuple[Positive, Positive] = (0.5, 40.0)
+    """Pass band, low and high edge, Hz.  Default: the usual band of bedside monitors."""
+    min_quality: Annotated[float, Field(ge=0, le=1)] = 0.6
+    """Signal-quality index 0–1 below which no value is given.  Default: a round figure somewhat above
+    the middle; the index itself is documented with the quality stage."""
+
+    def __post_init__(self) -> None:
+        low_hz, high_hz = self.band_hz
+        if not low_hz < high_hz:
+            raise ValueError(f"expected band_hz = [low, high] with low < high, got [{low_hz:g}, {high_hz:g}]")
+
+
+@with_config(_STRICT)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Model:
+    """One model that looks at windows of the signal."""
+
+    bundle: Annotated[Text, Field(examples=["/var/lib/vitaledge/models/active"])]
+    """Directory of the model bundle."""
+    window_s: Positive = 10.0
+    """Length of a window, s.  Default: the length of a standard resting ECG."""
+    hop_s: Positive = 2.0
+    """Time from one window to the next, s; at most ``window_s``, so that nothing goes unseen.  Default: a fifth of it,
+    so that every beat is judged five times."""
+    backend: Literal["auto", "litert", "tflite"] = "auto"
+    """Which TFLite runtime; ``auto`` takes the first that can build an interpreter."""
+    deadline_s: Positive = 2.0
+    """Seconds after which an inference counts as late, s.  Default: one hop."""
+
+    def __post_init__(self) -> None:
+        if self.hop_s > self.window_s:
+            raise ValueError(f"expected hop_s <= window_s, got {self.hop_s:g} > {self.window_s:g}")
+
+
+@with_config(_STRICT)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limit:
+    """One alarm limit of one vital sign, in that sign's unit."""
+
+    measure: Annotated[Name, Field(examples=["spo2_pct"])]
+    """Vital sign, as in the contract: ``heart_rate_bpm``, ``spo2_pct`` …; its limits replace the built-in ones."""
+    low: Annotated[float | None, Field(examples=[90])] = None
+    """Alarm below this value."""
+    high: Annotated[float | None, Field(examples=[100])] = None
+    """Alarm above this value."""
+    hysteresis: NotNegative = 0.0
+    """How far back inside a limit the value must come to end the alarm.  Default: none, the limit itself."""
+    on_delay_s: NotNegative = 10.0
+    """Seconds for which the value must be outside before the alarm.  Default: long enough for a cough or a
+    turn in bed; disclosed delays of bedside devices are 10 to 30 s."""
+    off_delay_s: NotNegative = 15.0
+    """Seconds for which the value must be inside before the end.  Default: longer than ``on_delay_s``, so that
+    a value that hovers at the limit is one alarm."""
+    priority: Priority = Priority.MEDIUM
+    """How quickly somebody must act (IEC 60601-1-8)."""
+
+    def __post_init__(self) -> None:
+        if self.low is None and self.high is None:
+            raise ValueError("expected low, high or both; got neither")
+        if self.low is not None and self.high is not None:
+            if not self.low < self.high:
+                raise ValueError(f"expected low < high, got low = {self.low:g} and high = {self.high:g}")
+            if not 2 * self.hysteresis < self.high - self.low:  # else an alarm could never end
+                raise ValueError(
+                    f"expected hysteresis < half of high - low = {(self.high - self.low) / 2:g}, "
+                    f"got {self.hysteresis:g}"
+                )
+
+
+@with_config(_STRICT)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OutboxKeep:
+    """How long what nobody has fetched is kept, by lane."""
+
+    alert: Duration = "forever"
+    """Alerts.  Default: an alert is never thrown away."""
+    summary: Duration = "30d"
+    """Summaries.  Default: outlasts a broker that is away over a holiday."""
+    reading: Duration = "7d"
+    """Single readings.  Default: a week, after which the summaries tell the story."""
+
+
+@with_config(_STRICT)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outbox:
+    """The durable store between the pipeline and the broker."""
+
+    path: Text = "/var/lib/vitaledge/outbox.db"
+    """Database file.  Default: the state directory of the systemd unit."""
+    max_mb: Annotated[int, Field(ge=10)] = 2000
+    """Largest size on disk, MB (10⁶ bytes); beyond it readings go first and alerts never.  Default: a small
+    part of the 16 GB card or flash that such devices have."""
+    keep: OutboxKeep = field(default_factory=OutboxKeep)
+
+
+@with_config(_STRICT)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Mqtt:
+    """The connection to the broker."""
+
+    host: Annotated[Text | None, Field(examples=["broker.example"])] = None
+    """Name or address of the broker; none means that everything is kept in the outbox."""
+    port: Annotated[Annotated[int, Field(ge=1, le=65535)] | None, Field(examples=[8883])] = None
+    """TCP port; none means 8883 with TLS and 1883 without (IANA)."""
+    tls: bool = True
+    """Whether the connection is encrypted.  Default: what leaves the device is about a person."""
+    ca: Annotated[Text | None, Field(examples=["/etc/vitaledge/ca.pem"])] = None
+    """File with the certificates (PEM) that the broker's is checked against; none means the system's."""
+    cert: Annotated[Text | None, Field(examples=["/etc/vitaledge/device.pem"])] = None
+    """File with this device's certificate (PEM)."""
+    key: Annotated[SecretReference | None, Field(examples=[{"credential": "mqtt-key"}])] = None
+    """Private key (PEM) of ``cert``; a credential or a file, since the TLS library reads it by path."""
+    username: Annotated[Text | None, Field(examples=["gw-7f3a"])] = None
+    """User name at the broker."""
+    password: Annotated[SecretReference | None, Field(examples=[{"credential": "mqtt-password"}])] = None
+    """Password at the broker."""
+    protocol: Literal["auto", "5", "3.1.1"] = "auto"
+    """MQTT version; ``auto`` tries 5 and falls back."""
+    root: Identifier = "vitaledge"
+    """First part of every topic."""
+    keepalive_s: Annotated[int, Field(ge=5, le=65535)] = 15
+    """Seconds between signs of life, s; a silent peer was noticed after twice this time when measured,
+    so 15 s keeps that within half a minute."""
+    client_id: Annotated[Text | None, Field(examples=["vitaledge-gw-7f3a"])] = None
+    """Client identifier, unique at the broker; none means ``vitaledge-`` and the gateway's id."""
+
+    def __post_init__(self) -> None:
+        if (self.cert is None) != (self.key is None):
+            raise ValueError("expected cert and key together, got only " + ("key" if self.cert is None else "cert"))
+        if self.key is not None and self.key.env is not None:
+            raise ValueError('expected key = { credential = "…" } or { file = "…" }, got env: TLS reads keys by path')
+        if self.password is not None and self.username is None:
+            raise ValueError("expected a username with the password, got none")
+        if not self.tls and (self.ca is not None or self.cert is not None):
+            raise ValueError("expected tls = true where ca or cert is given, got tls = false")
+
+    @property
+    def effective_port(self) -> int:
+        """The TCP port to connect to."""
+        return self.port if self.port is not None else (8883 if self.tls else 1883)
+
+
+@with_config(_STRICT)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Summaries:
+    """The aggregates that are always published."""
+
+    period_s: Annotated[int, Field(ge=10, le=86400)] = 60
+    """Length of an interval, s.  Default: one a minute."""
+
+
+@with_config(_STRICT)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Log:
+    """What the runtime writes about itself, to standard error."""
+
+    level: Literal["debug", "info", "warning", "error"] = "info"
+    """Least important event that is written; health values appear only at ``debug``."""
+    format: Literal["text", "json"] = "text"
+    """``text`` is one line of key=value, ``json`` one object a line."""
+
+
+@with_config(_STRICT)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Config:
+    """Everything that can be configured."""
+
+    config_version: Literal[1] = 1
+    """Version of this format; a file of a newer version is refused."""
+    gateway: Gateway = field(default_factory=Gateway)
+    sensor: tuple[Sensor, ...] = ()
+    subject: tuple[Subject, ...] = ()
+    ecg: Ecg = field(default_factory=Ecg)
+    model: Mapping[Name, Model] = field(default_factory=dict)
+    limit: tuple[Limit, ...] = ()
+    outbox: Outbox = field(default_factory=Outbox)
+    mqtt: Mqtt = field(default_factory=Mqtt)
+    summary: Summaries = field(default_factory=Summaries)
+    log: Log = field(default_factory=Log)
+
+    def subject_of(self, sensor_id: str) -> str | None:
+        """Return the pseudonym that a sensor is bound to; None for an unassigned sensor."""
+        return next((subject.id for subject in self.subject if sensor_id in subject.sensors), None)
