@@ -73,10 +73,10 @@ class Alarms:
 
     Parameters
     ----------
-    id_source : callable
-        Gives an id that was never given before; the runtime passes time-ordered UUIDs.
     settings : AlarmSettings
         How alerts live.
+    id_source : callable
+        Gives an id that was never given before; the runtime passes time-ordered UUIDs.
 
     Notes
     -----
@@ -86,7 +86,7 @@ class Alarms:
     * Acknowledging touches one alert: others, even of the same rule on another sensor, go on.
     """
 
-    def __init__(self, id_source: Callable[[], str], settings: AlarmSettings = AlarmSettings()) -> None:
+    def __init__(self, settings: AlarmSettings, id_source: Callable[[], str]) -> None:
         self._id_source = id_source
         self._settings = settings
         self._lives: dict[str, _Life] = {}

@@ -18,7 +18,7 @@ S = 1_000_000_000
 
 def make(**settings):
     counter = itertools.count(1)
-    return Alarms(lambda: f"a{next(counter)}", AlarmSettings(**settings))
+    return Alarms(AlarmSettings(**settings), lambda: f"a{next(counter)}")
 
 
 def claim(code="tachy", *, on=True, at_s=0.0, priority=Priority.MEDIUM, latching=False, **evidence):

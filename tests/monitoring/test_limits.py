@@ -8,7 +8,7 @@ import random
 import pytest
 
 from edge.messages import AlertKind, Measurement, Priority, Tick, Vitals
-from edge.monitoring.alarms import Alarms
+from edge.monitoring.alarms import Alarms, AlarmSettings
 from edge.monitoring.limits import DEFAULT_LIMITS, Limit, LimitMonitor, LimitSettings
 
 S = 1_000_000_000
@@ -200,7 +200,7 @@ ADVERSARIES = {
 @pytest.mark.parametrize("name", ADVERSARIES)
 def test_no_signal_makes_alerts_flap(name):
     """An hour of a hostile signal: at most about one alert a minute reaches a person."""
-    alerts = Alarms(itertools.count().__next__)
+    alerts = Alarms(AlarmSettings(), itertools.count().__next__)
     monitor = LimitMonitor(LimitSettings(limits=(HEART_RATE,)))
     n_raised = 0
 
