@@ -17,6 +17,8 @@ from edge.messages import Acknowledgement, Alert, AlertState, Condition, Json, P
 from edge.monitoring.alarm_commands import AlarmCommand, CommandKind, CommandRefused
 from edge.monitoring.alarm_transitions import TRANSITIONS, AlarmEvent, Effect
 
+__all__ = ["AlarmCommand", "AlarmSettings", "Alarms", "CommandKind", "CommandRefused"]
+
 _NS_PER_S = 1_000_000_000
 _GOING_ON = (AlertState.RAISED, AlertState.ACKNOWLEDGED)
 _RANK = {Priority.LOW: 0, Priority.MEDIUM: 1, Priority.HIGH: 2}

@@ -18,12 +18,12 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, field
 
-from edge.messages import Beat, Condition, Gap, Quality, RhythmChange, SensorStatus, Tick
+from edge.messages import Beat, Condition, Gap, Quality, RhythmChange, SensorIdentity, SensorStatus, Tick
 from edge.monitoring.rates import AsystoleRule, RateRules, RateSettings
 from edge.monitoring.usable_time import UsableTime
 
 _NS_PER_S = 1_000_000_000
-_UNREADABLE = ("lead-off", "saturated")
+_UNREADABLE = ("lead-off", "saturated", "sensor-off")
 """Conditions of the sensor during which its signal is no ECG, whatever the quality index says."""
 
 
@@ -62,6 +62,7 @@ class RhythmRules:
         self._source: str | None = None
         self._source_usable_at_ns: int | None = None
         self._unreadable: set[tuple[str, str]] = set()
+        self._boots: dict[str, int] = {}
         self._last: Beat | None = None
 
     def push(self, item: object) -> list[Condition | RhythmChange]:
@@ -73,6 +74,8 @@ class RhythmRules:
                 self._assess(item)
             case SensorStatus() if item.stream in {None, self._settings.stream} and item.condition in _UNREADABLE:
                 self._note_status(item)
+            case SensorIdentity():
+                self._note_identity(item)
             case Gap() if item.stream == self._settings.stream and item.sensor == self._source:
                 self._last = None
             case Tick():
@@ -102,6 +105,13 @@ class RhythmRules:
             self._unreadable.add(key)
         else:
             self._unreadable.discard(key)
+
+    def _note_identity(self, identity: SensorIdentity) -> None:
+        """Withdraw what a device reported before it restarted: it says again what still holds."""
+        before = self._boots.get(identity.sensor)
+        self._boots[identity.sensor] = identity.boot_id
+        if before not in {None, identity.boot_id}:
+            self._unreadable = {key for key in self._unreadable if key[0] != identity.sensor}
 
     def _beat(self, beat: Beat) -> list[Condition | RhythmChange]:
         outputs: list[Condition | RhythmChange] = [*self._asystole.beat(beat)]
