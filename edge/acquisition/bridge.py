@@ -1,0 +1,371 @@
+"""Bytes of our own sensor protocol in, the vocabulary of `edge.messages` out (``firmware_bridge/PROTOCOL.md``).
+
+Fed by the sensor supervision with what a transport read; what it wants to say is asked for and written back::
+
+    decoder = BridgeDecoder(BridgeSettings(sensor="bed"))
+    transport.write(decoder.greeting())              # on every connect
+    for item in decoder.push(chunk):                 # DeviceBlock, Reading, SensorStatus, ...
+        pipeline.push(item)
+    transport.write(decoder.requests(now_ns))        # about once a second; often empty
+
+Keep the same decoder when a cable was pulled and plugged in again: the device's counters went on, so what was lost in
+between is counted exactly and what the device stored can be filled in.  `reset` is for another device on the line.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, deque
+from dataclasses import dataclass, replace
+
+from edge.acquisition.bridge_streams import BridgeStream
+from edge.acquisition.bridge_values import TimePair, reading, status
+from edge.acquisition.framing import SEQUENCE_RANGE, Frame, FrameDecoder
+from edge.acquisition.packets import (
+    WHOLE_DEVICE,
+    Command,
+    CommandAck,
+    CommandCode,
+    EventPacket,
+    Hello,
+    Packet,
+    ReadingPacket,
+    SamplesPacket,
+    TimeRequest,
+    TimeResponse,
+    UnknownPacket,
+    decode_packet,
+    packet_line,
+)
+from edge.acquisition.unrolling import NS_PER_S, DeviceClock
+from edge.messages import (
+    Chunk,
+    Corrupt,
+    DeviceBlock,
+    Gap,
+    Reading,
+    SensorIdentity,
+    SensorStatus,
+    StreamInfo,
+)
+
+_RECENT_FRAMES = 32
+_OUTSTANDING_REQUESTS = 8
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BridgeSettings:
+    """How one bridge sensor is read."""
+
+    sensor: str
+    """Id of the sensor in the configuration; stands in everything that comes out."""
+    time_sync_interval_s: float = 10.0
+    """Between two time requests: six points in the minute over which `timeline` looks."""
+    hello_retry_s: float = 1.0
+    """Between two requests for a hello while none has come."""
+    repeat_window_s: float = 5.0
+    """A frame or block this much older than the newest can be a late repeat; an older one means that the device
+    restarted.  Relays repeat within a second."""
+    max_missing_ranges: int = 256
+    """Losses remembered per stream, so that stored samples can fill them."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BridgeCounters:
+    """What a decoder has seen since it was made; a reset does not clear it."""
+
+    n_frames: int
+    """Frames with a right checksum."""
+    n_corrupt: dict[str, int]
+    """Everything dropped, by reason, from the bytes up."""
+    n_unknown_types: dict[int, int]
+    """Frames skipped because their packet type is newer than we are."""
+    n_lost_frames: int
+    """Frames missing between two that came, by the frame counter."""
+    n_lost_samples: int
+    """Samples per stream missing between two blocks that came, summed; not reduced by back-fill."""
+    n_backfilled_samples: int
+    n_device_resets: int
+
+
+BridgeItem = DeviceBlock | Reading | SensorStatus | SensorIdentity | Gap | Corrupt | TimePair | CommandAck
+
+
+class BridgeDecoder:
+    """Decode the bytes of one bridge device.
+
+    Corrupt reasons beyond those of `framing.FrameDecoder` and `packets.decode_packet`:
+
+    ``duplicate``
+        a frame or samples that had already come;
+    ``no-hello``
+        samples or times before the device said what they mean;
+    ``unknown-stream``, ``channels``
+        samples that contradict the hello;
+    ``unknown-measure``
+        a reading of something that has no name here;
+    ``unasked``
+        an answer to a time request that was never made;
+    ``direction``
+        a host's packet sent by a device, as when the line echoes.
+    """
+
+    def __init__(self, settings: BridgeSettings) -> None:
+        self._settings = settings
+        self._framing = FrameDecoder()
+        self._n_corrupt: Counter[str] = Counter()
+        self._n_unknown_types: Counter[int] = Counter()
+        self._n_lost_frames = 0
+        self._n_lost_samples = 0
+        self._n_backfilled_samples = 0
+        self._n_device_resets = 0
+        self._sent_sequence = 0
+        self._command_id = 0
+        self._forget()
+
+    def _forget(self) -> None:
+        self._hello: Hello | None = None
+        self._clock: DeviceClock | None = None
+        self._streams: dict[int, BridgeStream] = {}
+        self._recent: deque[Frame] = deque(maxlen=_RECENT_FRAMES)
+        self._asked_at_ns: deque[int] = deque(maxlen=_OUTSTANDING_REQUESTS)
+        self._hello_asked_at_ns: int | None = None
+        self._time_asked_at_ns: int | None = None
+
+    def push(self, item: Chunk) -> list[BridgeItem]:
+        """Return what `item` completed, in stream order."""
+        out: list[BridgeItem] = []
+        for found in self._framing.push(item):
+            if isinstance(found, Corrupt):
+                out.append(found)
+            else:
+                out += self._frame(found)
+        return out
+
+    def flush(self) -> list[BridgeItem]:
+        """Return the half frame at the end of the stream as dropped, if there is one."""
+        return [item for item in self._framing.flush() if isinstance(item, Corrupt)]
+
+    def reset(self, reason: str) -> None:
+        """Forget the device: the next hello begins anew."""
+        self._framing.reset(reason)
+        self._forget()
+
+    @property
+    def counters(self) -> BridgeCounters:
+        """What was seen so far."""
+        framing = self._framing.counters
+        return BridgeCounters(
+            n_frames=framing.n_frames,
+            n_corrupt=dict(self._n_corrupt + Counter(framing.n_corrupt)),
+            n_unknown_types=dict(self._n_unknown_types),
+            n_lost_frames=self._n_lost_frames,
+            n_lost_samples=self._n_lost_samples,
+            n_backfilled_samples=self._n_backfilled_samples,
+            n_device_resets=self._n_device_resets,
+        )
+
+    def greeting(self) -> bytes:
+        """Return what to write on every connect: who are you?"""
+        return self.command(CommandCode.IDENTIFY)
+
+    def requests(self, now_ns: int) -> bytes:
+        """Return what is due at `now_ns`: a request for a hello or for the device's clock; often nothing."""
+        if self._hello is None:
+            if _is_due(self._hello_asked_at_ns, now_ns, self._settings.hello_retry_s):
+                self._hello_asked_at_ns = now_ns
+                return self.greeting()
+            return b""
+        if not _is_due(self._time_asked_at_ns, now_ns, self._settings.time_sync_interval_s):
+            return b""
+        self._time_asked_at_ns = now_ns
+        self._asked_at_ns.append(now_ns)
+        return self._line(TimeRequest(host_ns=now_ns))
+
+    def command(self, code: CommandCode, *, stream: str | None = None, argument: int = 0, count: int = 0) -> bytes:
+        """Return a command to write; its `CommandAck` carries the id of the latest call modulo 65536.
+
+        Raises
+        ------
+        ValueError
+            If the device has no stream of that name, or has not said so yet.
+        """
+        stream_id = WHOLE_DEVICE
+        if stream is not None:
+            ids = {known.name: stream_id for stream_id, known in self._streams.items()}
+            if stream not in ids:
+                raise ValueError(f"expected one of the streams {sorted(ids)}, got {stream!r}")
+            stream_id = ids[stream]
+        self._command_id = (self._command_id + 1) % SEQUENCE_RANGE
+        return self._line(
+            Command(command_id=self._command_id, code=code, stream_id=stream_id, argument=argument, count=count)
+        )
+
+    def _line(self, packet: Packet) -> bytes:
+        line = packet_line(packet, sequence=self._sent_sequence)
+        self._sent_sequence = (self._sent_sequence + 1) % SEQUENCE_RANGE
+        return line
+
+    def _frame(self, frame: Frame) -> list[BridgeItem]:
+        if any(self._is_copy(frame, other) for other in self._recent):
+            return [self._corrupt("duplicate", frame)]
+        previous = self._recent[-1].sequence if self._recent else None
+        self._recent.append(frame)
+        packet = decode_packet(frame)
+        if previous is not None and not (isinstance(packet, Hello) and self._is_another_boot(packet)):
+            step = (frame.sequence - previous) % SEQUENCE_RANGE
+            if step < SEQUENCE_RANGE // 2:  # else it counted back: a restart or a late frame, and nothing is lost
+                self._n_lost_frames += max(0, step - 1)
+        if isinstance(packet, Corrupt):
+            self._n_corrupt[packet.reason] += 1
+            return [packet]
+        return self._packet(packet, frame)
+
+    def _is_copy(self, frame: Frame, other: Frame) -> bool:
+        """Whether a relay sent `other` again; a restarted device may send equal frames, but not that soon."""
+        is_equal = (frame.sequence, frame.packet_type, frame.payload) == (
+            other.sequence,
+            other.packet_type,
+            other.payload,
+        )
+        return is_equal and frame.received_at_ns - other.received_at_ns <= self._settings.repeat_window_s * NS_PER_S
+
+    def _packet(self, packet: Packet, frame: Frame) -> list[BridgeItem]:  # noqa: PLR0911  one branch per packet type
+        match packet:
+            case Hello():
+                return self._hear_hello(packet, frame)
+            case SamplesPacket():
+                return self._samples(packet, frame)
+            case ReadingPacket():
+                found = reading(packet, self._settings.sensor, self._host_ns(packet.ticks, frame))
+                return [found or self._corrupt("unknown-measure", frame)]
+            case EventPacket():
+                known = self._streams.get(packet.stream_id)
+                name = known.name if known else None
+                return [status(packet, self._settings.sensor, name, self._host_ns(packet.ticks, frame))]
+            case TimeResponse():
+                return [self._time_pair(packet, frame)]
+            case CommandAck():
+                return [packet]
+            case UnknownPacket(packet_type=packet_type):
+                self._n_unknown_types[packet_type] += 1
+                return []
+            case TimeRequest() | Command():
+                return [self._corrupt("direction", frame)]
+
+    def _hear_hello(self, hello: Hello, frame: Frame) -> list[BridgeItem]:
+        out: list[BridgeItem] = []
+        known = self._hello
+        if known is None or self._is_another_boot(hello):
+            if known is not None:
+                out += self._device_reset(frame)
+            self._clock = DeviceClock(hello.tick_rate_hz, hello.ticks, frame.received_at_ns)
+        elif known.tick_rate_hz != hello.tick_rate_hz:
+            return [self._corrupt("value", frame)]  # a clock cannot change its rate within one boot
+        elif self._clock is not None:
+            self._clock.observe(self._clock.unroll(hello.ticks, frame.received_at_ns), frame.received_at_ns)
+        self._hello = hello
+        for descriptor in hello.streams:
+            stream = self._streams.get(descriptor.stream_id)
+            if stream is not None and stream.name == descriptor.name:
+                stream.describe(descriptor)
+            else:
+                self._streams[descriptor.stream_id] = BridgeStream(
+                    self._settings.sensor,
+                    descriptor,
+                    repeat_window_s=self._settings.repeat_window_s,
+                    max_missing_ranges=self._settings.max_missing_ranges,
+                )
+        if known is None or replace(known, ticks=0) != replace(hello, ticks=0):
+            out.append(self._identity(hello, frame))
+        return out
+
+    def _is_another_boot(self, hello: Hello) -> bool:
+        known = self._hello
+        return known is None or (known.device_id, known.boot_id) != (hello.device_id, hello.boot_id)
+
+    def _identity(self, hello: Hello, frame: Frame) -> SensorIdentity:
+        streams = [self._streams[descriptor.stream_id] for descriptor in hello.streams]
+        return SensorIdentity(
+            sensor=self._settings.sensor,
+            device_id=hello.device_id,
+            model=hello.model,
+            firmware=hello.firmware,
+            boot_id=hello.boot_id,
+            streams=tuple(
+                StreamInfo(name=stream.name, channels=stream.channels, nominal_rate_hz=stream.rate_hz)
+                for stream in streams
+            ),
+            at_ns=frame.received_at_ns,
+        )
+
+    def _device_reset(self, frame: Frame) -> list[BridgeItem]:
+        """Close every stream with a gap of unknown size and forget the old boot, identity included."""
+        self._n_device_resets += 1
+        gaps: list[BridgeItem] = [
+            Gap(
+                sensor=self._settings.sensor,
+                stream=stream.name,
+                start_ns=min(stream.received_at_ns, frame.received_at_ns),
+                end_ns=frame.received_at_ns,
+                n_missing=None,
+                reason="device-reset",
+            )
+            for stream in self._streams.values()
+            if stream.received_at_ns is not None
+        ]
+        self._hello = None
+        self._clock = None
+        self._streams = {}
+        self._hello_asked_at_ns = None
+        self._asked_at_ns.clear()
+        self._recent.clear()
+        return gaps
+
+    def _samples(self, packet: SamplesPacket, frame: Frame) -> list[BridgeItem]:
+        if self._clock is None:
+            return [self._corrupt("no-hello", frame)]
+        stream = self._streams.get(packet.stream_id)
+        if stream is None:
+            return [self._corrupt("unknown-stream", frame)]
+        if packet.n_channels != len(stream.channels):
+            return [self._corrupt("channels", frame)]
+        outcome = stream.take(packet, frame.received_at_ns, self._clock)
+        if outcome.is_from_another_boot:
+            return [*self._device_reset(frame), self._corrupt("no-hello", frame)]
+        self._n_lost_samples += outcome.n_lost_samples
+        self._n_backfilled_samples += sum(len(block.values) for block in outcome.blocks if block.is_backfill)
+        out: list[BridgeItem] = list(outcome.blocks)
+        if outcome.n_repeated_samples:
+            out.append(self._corrupt("duplicate", frame))
+        return out
+
+    def _time_pair(self, packet: TimeResponse, frame: Frame) -> TimePair | Corrupt:
+        if self._clock is None:
+            return self._corrupt("no-hello", frame)
+        if packet.host_ns not in self._asked_at_ns:
+            return self._corrupt("unasked", frame)
+        self._asked_at_ns.remove(packet.host_ns)
+        received = self._clock.unroll(packet.received_ticks, frame.received_at_ns)
+        sent = self._clock.unroll(packet.sent_ticks, frame.received_at_ns)
+        self._clock.observe(sent, frame.received_at_ns)
+        return TimePair(
+            sensor=self._settings.sensor,
+            host_sent_ns=packet.host_ns,
+            host_received_ns=frame.received_at_ns,
+            device_received_ns=self._clock.device_ns(received),
+            device_sent_ns=self._clock.device_ns(sent),
+        )
+
+    def _host_ns(self, ticks: int, frame: Frame) -> int:
+        """Return when the device's `ticks` was; the arrival where the device's clock is not known."""
+        if self._clock is None:
+            return frame.received_at_ns
+        return self._clock.host_ns(self._clock.unroll(ticks, frame.received_at_ns), frame.received_at_ns)
+
+    def _corrupt(self, reason: str, frame: Frame) -> Corrupt:
+        self._n_corrupt[reason] += 1
+        return Corrupt(reason=reason, offset=frame.offset, n_bytes=frame.n_bytes)
+
+
+def _is_due(asked_at_ns: int | None, now_ns: int, interval_s: float) -> bool:
+    return asked_at_ns is None or now_ns - asked_at_ns >= interval_s * NS_PER_S
