@@ -100,7 +100,7 @@ class EcgBeats:
         block = replace(part, channels=channels, values=part.values[:, leads] * scales)
         if self._run is None:
             self._run = _Run(self._settings, block)
-        return out + self._run.push(block, self._quality)
+        return out + self._run.add(block, self._quality)
 
     def _finish(self) -> list[Beat]:
         run, self._run = self._run, None
@@ -134,11 +134,11 @@ class _Run:
         """Sample index that comes next."""
         return self._signal.end
 
-    def push(self, block: SampleBlock, quality: Quality | None) -> list[Beat]:
+    def add(self, block: SampleBlock, quality: Quality | None) -> list[Beat]:
         """Return the beats that `block` made certain."""
         self._times.add(block.sequence, block.start_ns)
         self._signal.append(np.nan_to_num(self._filter.push(block)[0].values))
-        detections = self._decision.push(self._candidates.push(block))
+        detections = self._decision.decide(self._candidates.find(block))
         return [self._beat(detection, quality) for detection in detections]
 
     def finish(self, quality: Quality | None) -> list[Beat]:

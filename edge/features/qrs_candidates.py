@@ -75,7 +75,7 @@ class QrsCandidates:
         """Sample index before which every maximum has been returned."""
         return self._confirmed
 
-    def push(self, block: SampleBlock) -> list[Candidate]:
+    def find(self, block: SampleBlock) -> list[Candidate]:
         """Return the maxima that `block` made certain, oldest first."""
         filtered = self._filter.push(block)[0].values
         self._append_slope(np.nan_to_num(filtered))

@@ -101,7 +101,7 @@ class QrsDecision:
         self._pending: Detection | None = None
         self._rr_samples: deque[int] = deque(maxlen=8)
 
-    def push(self, candidates: list[Candidate]) -> list[Detection]:
+    def decide(self, candidates: list[Candidate]) -> list[Detection]:
         """Return the beats that became certain, oldest first; call it once per block, with or without candidates."""
         if self._lead is None:
             self._learning += candidates

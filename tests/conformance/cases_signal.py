@@ -7,6 +7,7 @@ import itertools
 import numpy as np
 
 from edge.conditioning.filters import FilterChain, FilterSettings
+from edge.conditioning.quality import SignalQuality
 from edge.conditioning.reblock import Reblock
 from edge.features.ecg_beats import EcgBeats
 from tests.conformance.case import StageCase, block, ecg_like, joined_samples
@@ -51,5 +52,6 @@ CASES = [
         hostile=hostile_stream,
         canonical=joined_samples,
     ),
+    StageCase(name="SignalQuality", make=SignalQuality, stream=ecg_stream, hostile=hostile_stream),
     StageCase(name="EcgBeats", make=EcgBeats, stream=ecg_stream, hostile=hostile_stream),
 ]
