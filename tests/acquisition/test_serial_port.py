@@ -1,0 +1,410 @@
+"""A serial port over real pseudo-terminals: loss-less, prompt, and clear about what is wrong."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import os
+import shutil
+import subprocess
+import termios
+import threading
+import tty
+from contextlib import asynccontextmanager, contextmanager
+from pathlib import Path
+
+import pytest
+
+from edge.acquisition.serial_port import SerialPort, SerialPortSettings, open_error
+from edge.clock import ManualClock, SystemClock
+from edge.errors import TransportError, TransportFault
+from tests.conformance.transport_battery import GUARD_S, TransportBattery, read_exactly, read_to_end, run
+
+
+class Pty:
+    """The peer's end of a pseudo-terminal under a stable link, as a USB adapter has one."""
+
+    def __init__(self, link) -> None:
+        self.link = link
+        self._master: int | None = None
+        self.plug()
+
+    def plug(self) -> None:
+        self._master, slave = os.openpty()
+        tty.setraw(slave)
+        self.link.unlink(missing_ok=True)
+        self.link.symlink_to(os.ttyname(slave))
+        self._slave = slave  # held open: a pty without any slave reads as hung up
+
+    def unplug(self) -> None:
+        if self._master is not None:
+            os.close(self._slave)
+            os.close(self._master)
+            self._master = None
+            self.link.unlink()
+
+    async def send(self, data: bytes) -> None:
+        """Write everything; blocks (in a thread) while the terminal's buffer is full, so nothing is lost here."""
+
+        def write() -> None:
+            at = 0
+            while at < len(data):
+                at += os.write(self._master, data[at : at + 1024])
+
+        await asyncio.to_thread(write)
+
+    async def receive(self, n_bytes: int) -> bytes:
+        def read() -> bytes:
+            data = b""
+            while len(data) < n_bytes:
+                data += os.read(self._master, n_bytes - len(data))
+            return data
+
+        return await asyncio.to_thread(read)
+
+
+@pytest.fixture
+def pty(tmp_path):
+    pty = Pty(tmp_path / "ttyBED")
+    yield pty
+    pty.unplug()
+
+
+def port_at(link, **settings) -> SerialPort:
+    return SerialPort(SerialPortSettings(port=str(link), **settings), SystemClock())
+
+
+class StampSignal(ManualClock):
+    """Tells the test that the reader thread has taken bytes out of the terminal: each chunk is stamped once."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._stamps = threading.Semaphore(0)
+
+    def monotonic_ns(self) -> int:
+        self._stamps.release()
+        return super().monotonic_ns()
+
+    async def stamped(self) -> None:
+        assert await asyncio.to_thread(self._stamps.acquire, timeout=GUARD_S)
+
+
+class PtyRig:
+    def __init__(self, pty: Pty, pieces: list[bytes], *, hangs_up: bool) -> None:
+        self._clock = StampSignal()
+        self.transport = SerialPort(SerialPortSettings(port=str(pty.link)), self._clock)
+        self._pty = pty
+        self._pieces = pieces
+        self._hangs_up = hangs_up
+
+    async def play(self) -> None:
+        for piece in self._pieces:
+            await self._pty.send(piece)
+            if self._hangs_up:  # bytes still inside the terminal die with it, as they do in an unplugged adapter
+                await self._clock.stamped()
+        if self._hangs_up:
+            self._pty.unplug()
+
+
+class TestSerialPortContract(TransportBattery):
+    @pytest.fixture(autouse=True)
+    def _pty(self, tmp_path):
+        self.pty = Pty(tmp_path / "ttyBED")
+        yield
+        self.pty.unplug()
+
+    @asynccontextmanager
+    async def rig(self, pieces, *, hangs_up):
+        rig = PtyRig(self.pty, pieces, hangs_up=hangs_up)
+        yield rig
+        await rig.transport.close()
+
+
+def test_burst_of_64_kib_arrives_whole(pty):
+    """A sensor that sends everything it stored at once loses nothing."""
+    burst = os.urandom(64 * 1024)
+
+    async def scenario():
+        port = port_at(pty.link)
+        await port.open()
+        sending = asyncio.create_task(pty.send(burst))
+        data = await read_exactly(port, len(burst))
+        await sending
+        await port.close()
+        return data, port.n_dropped_bytes
+
+    assert run(scenario()) == (burst, 0)
+
+
+def test_every_byte_value_passes_both_ways(pty):
+    """The terminal layer changes nothing: no echo, no line ends, no flow control characters."""
+    every = bytes(range(256))
+
+    async def scenario():
+        port = port_at(pty.link)
+        await port.open()
+        await port.write(every)
+        seen = await pty.receive(256)
+        await pty.send(every)
+        got = await read_exactly(port, 256)
+        await port.close()
+        return seen, got
+
+    assert run(scenario()) == (every, every)
+
+
+def test_unread_bytes_beyond_the_bound_drop_the_oldest_and_are_counted(pty, caplog):
+    """When nobody reads, the newest bytes stay; how many were dropped is known."""
+    n_sent = 512 * 1024  # far more than a terminal holds (64 KiB), so the thread must have taken most of it
+
+    async def scenario():
+        port = port_at(pty.link, max_buffered_bytes=10_000)
+        await port.open()
+        await pty.send(bytes(n_sent - 3) + b"end")
+        data = b""
+        async for chunk in port.chunks():
+            data += chunk.data
+            if data.endswith(b"end"):
+                break
+        await port.close()
+        return data, port.n_dropped_bytes
+
+    data, n_dropped = run(scenario())
+
+    assert len(data) + n_dropped == n_sent
+    assert n_dropped > n_sent // 2
+    assert any("serial.overflow" in record.getMessage() for record in caplog.records)
+
+
+def test_port_replugged_under_the_same_link_opens_again(pty):
+    """After a hang-up the same object opens the same link, although the device behind it is another one."""
+
+    async def scenario():
+        port = port_at(pty.link)
+        await port.open()
+        pty.unplug()
+        _, error = await read_to_end(port)
+        await port.close()
+        with pytest.raises(TransportError) as missing:
+            await port.open()
+        pty.plug()
+        await port.open()
+        await pty.send(b"back")
+        data = await read_exactly(port, 4)
+        await port.close()
+        return error.reason, missing.value.reason, data
+
+    assert run(scenario()) == (TransportFault.DISCONNECTED, TransportFault.MISSING, b"back")
+
+
+def test_writing_to_an_unplugged_port_is_disconnected(pty):
+    """A write after the hang-up says so instead of waiting."""
+
+    async def scenario():
+        port = port_at(pty.link)
+        await port.open()
+        pty.unplug()
+        with pytest.raises(TransportError) as caught:
+            await port.write(b"x")
+        await port.close()
+        return caught.value.reason
+
+    assert run(scenario()) is TransportFault.DISCONNECTED
+
+
+def test_peer_that_takes_nothing_is_a_timeout(pty):
+    """A full line is a TIMEOUT, not a hang."""
+
+    async def scenario():
+        port = port_at(pty.link, write_timeout_s=0.05)
+        await port.open()
+        with pytest.raises(TransportError) as caught:
+            await port.write(bytes(1 << 20))
+        await port.close()
+        return caught.value.reason
+
+    assert run(scenario()) is TransportFault.TIMEOUT
+
+
+def test_close_leaves_no_thread_and_no_open_file(pty):
+    """Every reconnect gives back what it took: threads and file descriptors."""
+
+    def n_files() -> int:
+        return len(list(Path("/proc/self/fd").iterdir()))
+
+    async def scenario():
+        port = port_at(pty.link)
+        await port.open()
+        await port.close()
+        before = n_files()
+        for _ in range(5):
+            await port.open()
+            await port.close()
+        return n_files() - before
+
+    assert run(scenario()) == 0
+    assert not [thread.name for thread in threading.enumerate() if thread.name.startswith("serial-")]
+
+
+def test_close_wakes_the_reader_thread_at_once(pty):
+    """Closing does not wait for the reading time-out: this one would outlast the test's guard."""
+
+    async def scenario():
+        port = port_at(pty.link, wake_up_s=3600.0)
+        await port.open()
+        await port.close()
+
+    run(scenario())
+
+
+def test_chunks_carry_the_clock_they_were_given(pty):
+    """The stamp is the runtime's clock, taken when the bytes came."""
+    clock = ManualClock()
+    clock.advance(12.5)
+
+    async def scenario():
+        port = SerialPort(SerialPortSettings(port=str(pty.link)), clock)
+        await port.open()
+        await pty.send(b"x")
+        async for chunk in port.chunks():
+            await port.close()
+            return chunk.received_at_ns
+        return None
+
+    assert run(scenario()) == 12_500_000_000
+
+
+# --- why a port cannot be opened --------------------------------------------------------------------------
+
+
+def opening(link) -> TransportError:
+    async def scenario():
+        with pytest.raises(TransportError) as caught:
+            await port_at(link).open()
+        return caught.value
+
+    return run(scenario())
+
+
+def test_missing_port_is_named(tmp_path):
+    """No such port: MISSING, with the name and where to look."""
+    error = opening(tmp_path / "ttyNONE")
+
+    assert error.reason is TransportFault.MISSING
+    assert "ttyNONE" in str(error)
+    assert "by-id" in error.hint
+
+
+def test_port_in_use_is_busy(pty):
+    """A second opener is refused: two readers would each get half of the bytes."""
+
+    async def scenario():
+        first = port_at(pty.link)
+        await first.open()
+        with pytest.raises(TransportError) as caught:
+            await port_at(pty.link).open()
+        await first.close()
+        return caught.value
+
+    error = run(scenario())
+
+    assert error.reason is TransportFault.BUSY
+    assert "fuser" in error.hint
+
+
+@contextmanager
+def as_nobody():
+    """Give up root, which may open everything; whoever else runs this is refused by the file's mode."""
+    if os.geteuid() != 0:
+        yield
+        return
+    groups, group = os.getgroups(), os.getegid()
+    os.setgroups([])
+    os.setegid(65534)
+    os.seteuid(65534)
+    try:
+        yield
+    finally:
+        os.seteuid(0)
+        os.setegid(group)
+        os.setgroups(groups)
+
+
+def test_port_without_permission_names_the_group_of_the_port(pty):
+    """The remedy is the group of this very file, whatever the distribution calls it."""
+    target = pty.link.resolve()
+    target.chmod(0o060)
+    group = target.group()
+
+    with as_nobody():
+        error = opening(target)
+
+    assert error.reason is TransportFault.PERMISSION
+    assert f"group {group}" in error.hint
+    assert "usermod" in error.hint
+
+
+def test_port_that_its_group_may_not_use_either_says_so(pty):
+    """Joining the group would not help: another remedy."""
+    target = pty.link.resolve()
+    target.chmod(0o600)
+
+    error = open_error(str(target), PermissionError(errno.EACCES, "Permission denied"))
+
+    assert "usermod" not in error.hint
+    assert "chmod" in error.hint
+
+
+def test_file_that_is_no_port_is_refused(tmp_path):
+    """A regular file is told apart from a port."""
+    (tmp_path / "file").write_text("")
+
+    error = opening(tmp_path / "file")
+
+    assert error.reason is TransportFault.OTHER
+    assert "not a serial port" in str(error)
+
+
+@pytest.mark.parametrize(
+    ("error", "reason"),
+    [
+        (OSError(errno.ENXIO, "no device"), TransportFault.MISSING),
+        (OSError(errno.EBUSY, "busy"), TransportFault.BUSY),
+        (OSError(errno.ENOMEM, "memory"), TransportFault.OTHER),
+        (termios.error(errno.EIO, "gone while being set up"), TransportFault.MISSING),
+        (ValueError("no number at all"), TransportFault.OTHER),
+    ],
+)
+def test_system_errors_are_classified(error, reason):
+    """Each errno has one reason; what is not known keeps the system's words."""
+    assert open_error("/dev/ttyX", error).reason is reason
+
+
+@pytest.mark.skipif(shutil.which("socat") is None, reason="socat is not installed")
+def test_cable_pulled_from_a_socat_pair_is_disconnected(tmp_path):
+    """A port made by another program behaves the same: data, then the loss when that program ends."""
+    near, far = tmp_path / "near", tmp_path / "far"
+    process = subprocess.Popen(
+        ["socat", "-d", "-d", f"pty,raw,echo=0,link={near}", f"pty,raw,echo=0,link={far}"],
+        stderr=subprocess.PIPE,
+    )
+    try:
+        for line in process.stderr:  # socat says so when both ends are there
+            if b"starting data transfer loop" in line:
+                break
+
+        async def scenario():
+            port = port_at(near)
+            await port.open()
+            far.write_bytes(b"over the wire")
+            data = await read_exactly(port, 13)
+            process.terminate()
+            _, error = await read_to_end(port)
+            await port.close()
+            return data, error.reason
+
+        assert run(scenario()) == (b"over the wire", TransportFault.DISCONNECTED)
+    finally:
+        process.terminate()
+        process.wait(10)
+        process.stderr.close()
