@@ -52,23 +52,24 @@ WEAKEST_PULSE_RATIO = 0.15
 _MEMORY_S = 12.0
 
 
-def _channel(name: str, kind: ChannelKind, unit: str, low: float, high: float, n_bits: int) -> Channel:
-    step = (high - low) / (2**n_bits - 1)
-    return Channel(name=name, kind=kind, unit=unit, minimum=low, maximum=high, resolution=step)
+def _signed_16_bit(name: str, kind: ChannelKind, unit: str, full_scale: float) -> Channel:
+    """Return a channel that is converted to 16 bits, so that its counts are -32768 to 32767."""
+    step = full_scale / 2**15
+    return Channel(name=name, kind=kind, unit=unit, minimum=-full_scale, maximum=full_scale - step, resolution=step)
+
+
+def _light(name: str, kind: ChannelKind) -> Channel:
+    """Return a channel whose values are the counts of an 18-bit front end."""
+    return Channel(name=name, kind=kind, unit="1", minimum=0.0, maximum=PPG_FULL_SCALE, resolution=1.0)
 
 
 CHANNELS: Mapping[str, tuple[Channel, ...]] = MappingProxyType(
     {
-        "ecg": tuple(_channel(lead, ChannelKind.ECG, "mV", -ECG_RANGE_MV, ECG_RANGE_MV, 16) for lead in ecg.LEADS),
-        "ppg": (
-            _channel("RED", ChannelKind.PPG_RED, "1", 0.0, PPG_FULL_SCALE, 18),
-            _channel("IR", ChannelKind.PPG_INFRARED, "1", 0.0, PPG_FULL_SCALE, 18),
-        ),
-        "respiration": (
-            _channel("RESP", ChannelKind.RESPIRATION, "Ohm", -RESPIRATION_RANGE_OHM, RESPIRATION_RANGE_OHM, 16),
-        ),
+        "ecg": tuple(_signed_16_bit(lead, ChannelKind.ECG, "mV", ECG_RANGE_MV) for lead in ecg.LEADS),
+        "ppg": (_light("RED", ChannelKind.PPG_RED), _light("IR", ChannelKind.PPG_INFRARED)),
+        "respiration": (_signed_16_bit("RESP", ChannelKind.RESPIRATION, "Ohm", RESPIRATION_RANGE_OHM),),
         "acceleration": tuple(
-            _channel(f"A{kind.value[-1].upper()}", kind, "m/s2", -ACCELERATION_RANGE_MPS2, ACCELERATION_RANGE_MPS2, 16)
+            _signed_16_bit(f"A{kind.value[-1].upper()}", kind, "m/s2", ACCELERATION_RANGE_MPS2)
             for kind in (ChannelKind.ACCELERATION_X, ChannelKind.ACCELERATION_Y, ChannelKind.ACCELERATION_Z)
         ),
     }

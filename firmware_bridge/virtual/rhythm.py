@@ -122,6 +122,7 @@ class BeatSequence:
         self._last_beat_s: float | None = None
         self._plans: deque[_Plan] = deque()
         self._n_since_premature = 0
+        self._premature_due_s = math.inf
         self._beats: list[HeartBeat] = []
         self._starts: list[RhythmStart] = []
 
@@ -165,6 +166,14 @@ class BeatSequence:
                 start_s += 0.4 if state.rhythm in BEATLESS else 0.05
             self._starts.append(RhythmStart(at_s=start_s, label=_label(state), rhythm=state.rhythm))
         self._n_since_premature = 0
+        # The first one comes after half the usual time, so that even a short phase shows what it is about.
+        self._premature_due_s = self._now_s + 0.5 * self._premature_wait_s(state)
+
+    def _premature_wait_s(self, state: PatientState) -> float:
+        """Return the time to the next premature beat or run: irregular, but as often as asked."""
+        if state.premature_per_min <= 0:
+            return math.inf
+        return 60.0 / state.premature_per_min * float(self._rng.uniform(0.65, 1.35))
 
     def _cycle_s(self) -> float:
         """Return the mean interval of the rhythm now."""
@@ -207,10 +216,11 @@ class BeatSequence:
 
     def _plan_sinus(self, state: PatientState, now_s: float, interval_s: float) -> None:
         self._n_since_premature += 1
-        if not self._is_premature_due(state, interval_s):
+        if not self._is_premature_due(state):
             self._plans.append(_Plan(now_s + interval_s, Morphology.CONDUCTED, BeatKind.NORMAL))
             return
         self._n_since_premature = 0
+        self._premature_due_s = now_s + self._premature_wait_s(state)
         early_s = now_s + interval_s * float(self._rng.uniform(0.55, 0.68))
         if state.premature_origin is Origin.ATRIAL:
             # It resets the sinus node: the pause is less than compensatory.
@@ -233,15 +243,14 @@ class BeatSequence:
             self._starts.append(RhythmStart(at_s=at_s + 0.35, label=_label(state), rhythm=state.rhythm))
         self._plans.append(_Plan(resume_s, Morphology.CONDUCTED, BeatKind.NORMAL))
 
-    def _is_premature_due(self, state: PatientState, interval_s: float) -> bool:
+    def _is_premature_due(self, state: PatientState) -> bool:
         if state.premature is Premature.NONE or self._last_beat_s is None:
             return False
         if state.premature is Premature.BIGEMINY:
             return True  # every plan is one premature beat and the sinus beat after its pause
         if state.premature is Premature.TRIGEMINY:
             return self._n_since_premature >= 2
-        probability = state.premature_per_min * interval_s / 60.0
-        return self._n_since_premature >= 3 and float(self._rng.uniform()) < probability
+        return self._now_s >= self._premature_due_s
 
     def _emit(self, plan: _Plan) -> None:
         last_s = self._last_beat_s

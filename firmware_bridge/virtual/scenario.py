@@ -173,7 +173,7 @@ FAULT_PARAMETERS: Mapping[FaultKind, Mapping[str, float]] = MappingProxyType(
         FaultKind.CORRUPTION: {"probability": 0.1},
         FaultKind.DUPLICATE: {"probability": 0.1},
         FaultKind.JITTER: {"max_delay_s": 0.5},
-        FaultKind.DISCONNECT: {"backfill_s": 0.0},
+        FaultKind.DISCONNECT: {},
     }
 )
 """What each fault can be told, with its default."""
@@ -258,6 +258,10 @@ class SensorSettings:
     temperature_period_s: float = 10.0
     cuff_period_s: float = 120.0
     """How often the cuff measures; 0 switches it off."""
+    hello_period_s: float = 10.0
+    """How often the sensor says who it is, for a host that only listens; 0 says it only when asked."""
+    storage_s: float = 60.0
+    """How much of each stream the sensor keeps, to be asked for after a broken link; 0 keeps nothing."""
     start_ticks_before_wrap_s: float | None = None
     """Starts the tick counter that long before it rolls over; None starts it at zero."""
 
@@ -298,6 +302,10 @@ class Scenario:
         """Return a story in which one state lasts for ever, the shortest way to a signal for a test."""
         step = Step(at_s=0.0, rhythm=Rhythm(rhythm), heart_rate_bpm=heart_rate_bpm, premature=Premature(premature))
         return cls(name=rhythm, patient=PatientSettings(seed=seed), steps=(step,), faults=faults)
+
+    def state_at(self, at_s: float) -> PatientState:
+        """Return the state that was ordered for an instant."""
+        return [state for state in self.states() if state.at_s <= max(0.0, at_s)][-1]
 
     def states(self) -> tuple[PatientState, ...]:
         """Return the complete state after each step, the first one at 0 s, in order of time."""
