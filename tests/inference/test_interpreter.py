@@ -1,0 +1,123 @@
+"""The TFLite runtimes, on models written by hand."""
+
+from __future__ import annotations
+
+import sys
+import types
+
+import numpy as np
+import pytest
+
+from edge.errors import ModelContractError
+from edge.inference.interpreter import Interpreter
+from tests.fakes.tiny_model import INPUT, N_SAMPLES, OUTPUT, classifier_model, linear_answer, quantize_model
+
+litert = pytest.importorskip("ai_edge_litert.interpreter", reason="needs the litert extra")
+
+
+@pytest.fixture(scope="module")
+def model():
+    return classifier_model()
+
+
+def test_the_model_says_what_it_takes_and_gives(model):
+    interpreter = Interpreter(model)
+
+    assert (interpreter.input.name, interpreter.input.shape) == (INPUT, (1, N_SAMPLES, 1))
+    assert (interpreter.output.name, interpreter.output.shape) == (OUTPUT, (1, 2))
+    assert interpreter.input.quantization.zero_point == -3
+    assert interpreter.input.quantization.scale == pytest.approx(0.02)
+    assert interpreter.backend == "litert"
+
+
+def test_the_answer_is_that_of_plain_arithmetic(model):
+    """Within the rounding of the softmax kernel: 3 steps at most over 20 000 windows when measured."""
+    interpreter = Interpreter(model)
+    rng = np.random.default_rng(0)
+
+    for _ in range(100):
+        level = rng.uniform(-40, 40)
+        values = np.clip(rng.normal(level, 20, size=(1, N_SAMPLES, 1)), -128, 127).astype(np.int8)
+        difference = interpreter.run(values).astype(int) - linear_answer(values)
+        assert np.abs(difference).max() <= 4
+
+
+def test_an_answer_stays_when_the_next_window_is_run(model):
+    """The answer is a copy, not the runtime's memory."""
+    interpreter = Interpreter(model)
+    first = interpreter.run(np.full((1, N_SAMPLES, 1), 50, dtype=np.int8))
+    kept = first.copy()
+
+    interpreter.run(np.full((1, N_SAMPLES, 1), -50, dtype=np.int8))
+
+    assert np.array_equal(first, kept)
+    assert kept[0, 0] > kept[0, 1]
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        np.zeros((1, N_SAMPLES, 1)),
+        np.zeros((1, N_SAMPLES, 1), dtype=np.uint8),
+        np.zeros((N_SAMPLES, 1), dtype=np.int8),
+        np.zeros((2, N_SAMPLES, 1), dtype=np.int8),
+        np.zeros((1, 0, 1), dtype=np.int8),
+    ],
+)
+def test_other_types_and_shapes_are_misuse(model, values):
+    with pytest.raises(ValueError, match="expected int8 of shape"):
+        Interpreter(model).run(values)
+
+
+@pytest.mark.parametrize("content", [b"", b"x", b"TFL3" * 100])
+def test_what_is_no_model_is_refused(content):
+    """LiteRT refuses such bytes; tflite-runtime may crash, hence the hash before."""
+    with pytest.raises(ModelContractError, match="no model that litert can load"):
+        Interpreter(content)
+
+
+def test_a_float_model_is_refused():
+    """It would run, slowly and with other answers than were verified."""
+    with pytest.raises(ModelContractError, match="int8 model throughout, got 4 float tensors: 'window'"):
+        Interpreter(classifier_model(is_float=True))
+
+
+def test_a_model_with_a_float_input_is_refused():
+    """A converter that was not told otherwise leaves the input in float."""
+    with pytest.raises(ModelContractError, match="got 1 float tensors: 'real'"):
+        Interpreter(quantize_model(n_values=4, scale=0.1, zero_point=0))
+
+
+def test_an_unknown_backend_is_misuse(model):
+    with pytest.raises(ValueError, match="got 'onnx'"):
+        Interpreter(model, backend="onnx")
+
+
+def test_a_runtime_that_is_not_installed_is_named(model, monkeypatch):
+    """Nothing installed is an error with the remedy, not a crash."""
+    for name in ("ai_edge_litert.interpreter", "ai_edge_litert", "tflite_runtime.interpreter", "tflite_runtime"):
+        monkeypatch.setitem(sys.modules, name, None)
+
+    with pytest.raises(ModelContractError, match="litert: not installed; tflite: not installed") as caught:
+        Interpreter(model)
+
+    assert "pip install" in caught.value.hint
+
+
+@pytest.mark.parametrize(
+    "fault", [AttributeError("_ARRAY_API not found"), SystemError("initialization failed"), ImportError("lib")]
+)
+def test_a_runtime_that_imports_but_cannot_build_is_passed_over(model, monkeypatch, fault):
+    """tflite-runtime under numpy 2 imports and then fails: only building an interpreter tells."""
+
+    def build(**options):
+        raise fault
+
+    broken = types.ModuleType("ai_edge_litert.interpreter")
+    broken.Interpreter = build
+    monkeypatch.setitem(sys.modules, "ai_edge_litert.interpreter", broken)
+    monkeypatch.setitem(sys.modules, "tflite_runtime.interpreter", litert)  # stands for one that works
+
+    assert Interpreter(model).backend == "tflite"
+    with pytest.raises(ModelContractError, match=f"litert: {fault}"):
+        Interpreter(model, backend="litert")
