@@ -1,0 +1,261 @@
+"""Opening a bundle, and the worker that keeps a slow model from holding up anything."""
+
+from __future__ import annotations
+
+import logging
+import threading
+
+import numpy as np
+import pytest
+
+from edge.clock import ManualClock
+from edge.errors import ModelContractError
+from edge.inference.lifecycle import InferenceWorker, open_classifier
+from edge.messages import Prediction, Window
+from tests.fakes.tiny_model import N_SAMPLES, RATE_HZ, classifier_model, golden_windows, write_bundle
+
+PATIENCE_S = 10.0  # for another thread to get its turn; no test waits that long unless it fails
+
+
+def window(sequence=0, level=0.5):
+    return Window(
+        sensor="bed",
+        stream="ecg",
+        values=np.full((N_SAMPLES, 1), level),
+        rate_hz=RATE_HZ,
+        start_ns=0,
+        sequence=sequence,
+        quality=0.9,
+    )
+
+
+class ScriptedModel:
+    """A model that answers when it is told to, or raises what it is told to."""
+
+    def __init__(self):
+        self.has_begun = threading.Semaphore(0)
+        self.may_answer = threading.Semaphore(0)
+        self.faults = []
+
+    def push(self, item):
+        self.has_begun.release()
+        assert self.may_answer.acquire(timeout=PATIENCE_S)
+        if self.faults:
+            raise self.faults.pop(0)
+        return [Prediction(at_ns=item.sequence, label="N", probabilities={}, bundle_sha256="")]
+
+    def reset(self, reason):
+        pass
+
+    def status(self):
+        return "scripted"
+
+    def wait_begun(self):
+        assert self.has_begun.acquire(timeout=PATIENCE_S)
+
+
+@pytest.fixture
+def clock():
+    return ManualClock()
+
+
+@pytest.fixture
+def model():
+    return ScriptedModel()
+
+
+@pytest.fixture
+def worker(model, clock):
+    worker = InferenceWorker(model, clock, queue_size=2, deadline_s=2.0)
+    worker.start()
+    yield worker
+    model.may_answer.release(100)
+    assert worker.stop(PATIENCE_S)
+
+
+def answered(worker):
+    return [prediction.at_ns for prediction in worker.results()]
+
+
+# --- opening ------------------------------------------------------------------------------------------------
+
+
+class TestOpening:
+    @pytest.fixture(autouse=True)
+    def _runtime(self):
+        pytest.importorskip("ai_edge_litert.interpreter", reason="needs the litert extra")
+
+    def test_a_verified_bundle_classifies(self, tmp_path, caplog):
+        with caplog.at_level(logging.INFO, "edge"):
+            classifier = open_classifier(write_bundle(tmp_path / "b"))
+
+        assert [classifier.push(window(level=level))[0].label for level in (0.5, -0.5)] == ["N", "AFIB"]
+        assert caplog.records[-1].getMessage().startswith("model.loaded model=tiny 0.1.0 backend=litert sha256=")
+
+    def test_golden_windows_are_run_before_any_patient(self, tmp_path):
+        """A runtime that computes otherwise is found at start, not at the bed."""
+        golden = [found | {"output": [0, 0]} for found in golden_windows()]
+
+        with pytest.raises(ModelContractError, match="golden window 0"):
+            open_classifier(write_bundle(tmp_path / "b", golden=golden))
+
+    def test_a_float_model_is_refused(self, tmp_path):
+        with pytest.raises(ModelContractError, match="float tensors"):
+            open_classifier(write_bundle(tmp_path / "b", classifier_model(is_float=True)))
+
+    def test_labels_that_do_not_fit_the_model_are_refused(self, tmp_path):
+        output = {"name": "probabilities", "labels": ["A", "B", "C"], "thresholds": {"A": 0, "B": 0, "C": 0}}
+        golden = [found | {"output": [0, 0, 0]} for found in golden_windows()]
+
+        with pytest.raises(ModelContractError, match="expected shape"):
+            open_classifier(write_bundle(tmp_path / "b", golden=golden, output=output))
+
+
+# --- the worker ---------------------------------------------------------------------------------------------
+
+
+def test_answers_come_in_order(worker, model):
+    model.may_answer.release(2)
+    for sequence in (1, 2):
+        worker.submit(window(sequence))
+
+    assert worker.wait_idle(PATIENCE_S)
+    assert answered(worker) == [1, 2]
+    assert answered(worker) == []
+    assert worker.status() == "scripted"
+
+
+def test_a_full_queue_drops_the_oldest_and_counts_it(worker, model, caplog):
+    """The newest window matters most; submitting never waits."""
+    worker.submit(window(1))
+    model.wait_begun()
+    with caplog.at_level(logging.WARNING, "edge"):
+        for sequence in (2, 3, 4):
+            worker.submit(window(sequence))
+
+    model.may_answer.release(3)
+    assert worker.wait_idle(PATIENCE_S)
+
+    assert answered(worker) == [1, 3, 4]
+    assert worker.counts().n_dropped == 1
+    assert worker.counts().peak_queued == 2
+    assert caplog.records[-1].getMessage() == "inference.dropped reason=queue-full n_queued=2"
+
+
+def test_a_hung_model_is_noticed_and_holds_up_nothing(worker, model, clock, caplog):
+    """Past the deadline health says late, once counted, and the caller goes on."""
+    worker.submit(window(1))
+    model.wait_begun()
+    assert worker.status() == "scripted"
+
+    clock.advance(2.1)
+    with caplog.at_level(logging.WARNING, "edge"):
+        statuses = [worker.status(), worker.status()]
+
+    assert statuses == ["scripted: late"] * 2
+    assert worker.counts().n_late == 1
+    assert [record.getMessage() for record in caplog.records] == ["inference.late deadline_s=2.000"]
+    assert worker.results() == []
+
+
+def test_an_answer_after_the_deadline_is_thrown_away(worker, model, clock):
+    """A stale judgement is never shown; the next window is answered as usual."""
+    worker.submit(window(1))
+    model.wait_begun()
+    clock.advance(2.1)
+    model.may_answer.release()
+    assert worker.wait_idle(PATIENCE_S)
+
+    model.may_answer.release()
+    worker.submit(window(2))
+    assert worker.wait_idle(PATIENCE_S)
+
+    assert answered(worker) == [2]
+    assert (worker.counts().n_late, worker.counts().n_done) == (1, 1)
+    assert worker.status() == "scripted"
+
+
+def test_a_window_that_waited_too_long_is_not_begun(worker, model, clock):
+    """After a hang the worker catches up with the present."""
+    worker.submit(window(1))
+    model.wait_begun()
+    worker.submit(window(2))
+    clock.advance(2.1)
+    worker.submit(window(3))
+
+    model.may_answer.release(2)
+    assert worker.wait_idle(PATIENCE_S)
+
+    assert answered(worker) == [3]
+    assert worker.counts().n_late == 2
+
+
+def test_a_model_that_raises_is_counted_and_the_next_window_is_tried(worker, model, caplog):
+    """One bad window ends neither the thread nor the monitoring."""
+    model.faults = [RuntimeError("no way")]
+    model.may_answer.release()
+    with caplog.at_level(logging.INFO, "edge"):
+        worker.submit(window(1))
+        assert worker.wait_idle(PATIENCE_S)
+        failing = worker.status()
+        model.may_answer.release()
+        worker.submit(window(2))
+        assert worker.wait_idle(PATIENCE_S)
+        assert worker.stop(PATIENCE_S)
+
+    assert failing == "scripted: failing: RuntimeError: no way"
+    assert answered(worker) == [2]
+    assert (worker.counts().n_failed, worker.counts().n_done) == (1, 1)
+    assert [record.getMessage() for record in caplog.records] == [
+        "inference.failed error=RuntimeError: no way",
+        "inference.recovered",
+    ]
+
+
+def test_every_window_is_accounted_for(worker, model, clock):
+    """Invariant: submitted = done + dropped + late + failed + abandoned, once nothing waits."""
+    model.faults = [ValueError("x")]
+    for sequence in range(6):
+        worker.submit(window(sequence))
+    model.wait_begun()
+    model.may_answer.release(6)
+    worker.wait_idle(PATIENCE_S)
+    worker.stop(PATIENCE_S)
+    worker.submit(window(9))
+
+    counts = worker.counts()
+
+    parts = counts.n_done + counts.n_dropped + counts.n_late + counts.n_failed + counts.n_abandoned
+    assert counts.n_submitted == 7 == parts
+
+
+def test_stopping_finishes_the_window_in_work_and_leaves_the_rest(worker, model):
+    worker.submit(window(1))
+    model.wait_begun()
+    worker.submit(window(2))
+    model.may_answer.release()
+
+    assert worker.stop(PATIENCE_S)
+    worker.submit(window(3))
+
+    assert answered(worker) == [1]
+    assert worker.counts().n_abandoned == 2
+    assert worker.status() == "scripted: stopped"
+
+
+def test_a_hung_model_does_not_keep_the_process(worker, model):
+    """Stopping gives up after its timeout and says so."""
+    worker.submit(window(1))
+    model.wait_begun()
+
+    assert not worker.stop(0.01)
+
+
+def test_a_worker_that_never_began_stops(model, clock):
+    assert InferenceWorker(model, clock).stop()
+
+
+@pytest.mark.parametrize(("queue_size", "deadline_s"), [(0, 1.0), (1, 0.0), (1, float("nan"))])
+def test_an_impossible_worker_is_misuse(model, clock, queue_size, deadline_s):
+    with pytest.raises(ValueError, match="expected queue_size"):
+        InferenceWorker(model, clock, queue_size=queue_size, deadline_s=deadline_s)
