@@ -301,7 +301,7 @@ class Log:
 class Config:
     """Everything that can be configured."""
 
-    config_version: Literal[1] = 1
+    config_version: Annotated[int, Field(ge=1, le=1)] = 1
     """Version of this format; a file of a newer version is refused."""
     gateway: Gateway = field(default_factory=Gateway)
     sensor: tuple[Sensor, ...] = ()

@@ -253,7 +253,8 @@ def test_an_unknown_key_names_the_nearest_known_one(write, text, key, words):
         ("[mqtt]\ncert = '/c'", "expected cert and key together, got only cert"),
         ("[mqtt]\npassword = { env = 'P' }", "expected a username with the password, got none"),
         ("config_version = 2", "expected config_version 1, got 2: written for a later version of this software"),
-        ("config_version = 0", "expected 1, got 0"),
+        ("config_version = 0", "expected a number >= 1, got 0"),
+        ("config_version = true", "expected a whole number, got true"),
     ],
 )
 def test_a_wrong_value_says_what_was_expected_and_what_was_given(write, text, message):
