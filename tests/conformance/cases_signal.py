@@ -9,7 +9,11 @@ import numpy as np
 from edge.conditioning.filters import FilterChain, FilterSettings
 from edge.conditioning.quality import SignalQuality
 from edge.conditioning.reblock import Reblock
+from edge.conditioning.resample import Resampler, ResampleSettings
 from edge.features.ecg_beats import EcgBeats
+from edge.features.vitals import VitalsStage
+from edge.features.windows import Windows
+from edge.messages import Beat, Gap, Quality, Reading, ReadingStatus, SensorStatus, Tick
 from tests.conformance.case import StageCase, block, ecg_like, joined_samples
 
 
@@ -37,6 +41,57 @@ def hostile_stream(rng: np.random.Generator) -> list:
     return out
 
 
+def vitals_stream(rng: np.random.Generator) -> list:
+    """A minute of beats and verdicts with a reading, a hole and a tick every second."""
+    items: list = [reading(97.0)]
+    at_ns = 0
+    for second in range(1, 61):
+        while at_ns < second * 10**9:
+            rr_ns = int(rng.integers(700_000_000, 900_000_000))
+            at_ns += rr_ns
+            items.append(beat(at_ns, rr_ns / 1e6))
+        items += [verdict(second * 10**9, float(rng.uniform(0.4, 1.0))), Tick(at_ns=second * 10**9)]
+    return items
+
+
+def vitals_hostile(rng: np.random.Generator) -> list:
+    """Impossible intervals and indices, readings without sense, and time that jumps both ways."""
+    odd = [0.0, -5.0, np.nan, np.inf, -np.inf, 1e300, 1e-300, None]
+    items: list = []
+    for _ in range(200):
+        at_ns = int(rng.choice([-(10**18), 0, 1, 10**9, 2**63]) + rng.integers(0, 10**10))
+        value = odd[int(rng.integers(len(odd)))]
+        items += [
+            beat(at_ns, value),
+            verdict(at_ns, float("nan") if value is None else value),
+            reading(value),
+            Gap(sensor="s", stream="ecg", start_ns=at_ns, end_ns=-at_ns, n_missing=None, reason="odd"),
+            SensorStatus(sensor="s", stream=None, condition="lead-off", is_active=bool(rng.integers(2)), at_ns=at_ns),
+            Tick(at_ns=at_ns),
+        ]
+    return [items[int(k)] for k in rng.permutation(len(items))]
+
+
+def beat(at_ns: int, rr_ms: float | None) -> Beat:
+    return Beat(sensor="s", stream="ecg", at_ns=at_ns, sequence=at_ns // 4_000_000, rr_ms=rr_ms, quality=1.0)
+
+
+def verdict(at_ns: int, index: float) -> Quality:
+    return Quality(sensor="s", stream="ecg", at_ns=at_ns, index=index, is_usable=index >= 0.5, reasons=())
+
+
+def reading(value: float | None) -> Reading:
+    return Reading(
+        sensor="finger",
+        measure="spo2_pct",
+        value=value,
+        unit="%",
+        measured_at_ns=0,
+        status=ReadingStatus.VALID,
+        absent="no-finger" if value is None else None,
+    )
+
+
 CASES = [
     StageCase(
         name="Reblock",
@@ -53,5 +108,20 @@ CASES = [
         canonical=joined_samples,
     ),
     StageCase(name="SignalQuality", make=SignalQuality, stream=ecg_stream, hostile=hostile_stream),
+    StageCase(
+        name="Resampler",
+        make=lambda: Resampler(ResampleSettings(rate_hz=360.0)),
+        stream=ecg_stream,
+        hostile=hostile_stream,
+        canonical=joined_samples,
+    ),
+    StageCase(
+        name="Windows",
+        make=Windows,
+        stream=ecg_stream,
+        hostile=hostile_stream,
+        canonical=lambda outputs: [(o.sequence, o.start_ns, o.quality, o.values.tobytes()) for o in outputs],
+    ),
+    StageCase(name="VitalsStage", make=VitalsStage, stream=vitals_stream, hostile=vitals_hostile, resplit=None),
     StageCase(name="EcgBeats", make=EcgBeats, stream=ecg_stream, hostile=hostile_stream),
 ]
