@@ -101,7 +101,8 @@ def _build(model: bytes, backends: tuple[str, ...], n_threads: int) -> tuple[str
         except ModuleNotFoundError:
             faults.append(f"{backend}: not installed")
         except _BROKEN_RUNTIME as error:
-            faults.append(f"{backend}: {_first_line(error)}; tflite-runtime needs numpy<2")
+            remedy = "; it needs numpy<2" if backend == "tflite" else ""
+            faults.append(f"{backend}: {_first_line(error)}{remedy}")
         except (RuntimeError, ValueError) as error:
             raise ModelContractError(f"no model that {backend} can load: {_first_line(error)}") from error
         else:
