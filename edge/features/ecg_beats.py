@@ -27,6 +27,9 @@ from edge.messages import Beat, Channel, ChannelKind, Gap, Quality, SampleBlock
 
 NS_PER_MS = 1_000_000
 
+# Blocks kept for one call of the display-band filter; two seconds on the usual grid.
+_MOST_UNFILTERED = 10
+
 # Factor from a channel's unit to millivolts; an unknown unit is taken as it is, and then only relative thresholds hold.
 _TO_MV = (("mV", 1.0), ("uV", 1e-3), ("V", 1e3), ("nV", 1e-6))
 
@@ -119,6 +122,7 @@ class _Run:
         band = FilterSettings()
         self._filter = FilterChain(band)
         self._n_filter_delay = round(delay_ms(band, rate_hz) * rate_hz / 1000)
+        self._unfiltered: list[SampleBlock] = []
         self._signal = History(n_leads, round(6 * rate_hz), first.sequence)
         self._times = SampleTimes(rate_hz)
         self._candidates = QrsCandidates(rate_hz, n_leads, first.sequence)
@@ -132,18 +136,30 @@ class _Run:
     @property
     def end(self) -> int:
         """Sample index that comes next."""
-        return self._signal.end
+        return self._candidates.heights.end
 
     def add(self, block: SampleBlock, quality: Quality | None) -> list[Beat]:
         """Return the beats that `block` made certain."""
         self._times.add(block.sequence, block.start_ns)
-        self._signal.append(np.nan_to_num(self._filter.push(block)[0].values))
+        self._unfiltered.append(block)
         detections = self._decision.decide(self._candidates.find(block))
+        if detections or len(self._unfiltered) == _MOST_UNFILTERED:
+            self._catch_up()
         return [self._beat(detection, quality) for detection in detections]
 
     def finish(self, quality: Quality | None) -> list[Beat]:
         """Return the beat that is still held back."""
+        self._catch_up()
         return [self._beat(detection, quality) for detection in self._decision.flush()]
+
+    def _catch_up(self) -> None:
+        """Filter what came since the last beat; nobody looks at the filtered signal in between."""
+        if not self._unfiltered:
+            return
+        values = np.concatenate([block.values for block in self._unfiltered])
+        filtered = self._filter.push(replace(self._unfiltered[0], values=values))[0].values
+        self._unfiltered = []
+        self._signal.append(np.where(np.isnan(filtered), 0.0, filtered))
 
     def _beat(self, detection: Detection, quality: Quality | None) -> Beat:
         lead = detection.candidate.lead
@@ -196,6 +212,8 @@ class _Run:
         first = peak - round(before_s * self._rate_hz)
         end = peak + round(after_s * self._rate_hz) + 1
         curve = self._signal.rows(first, end)[:, lead]
+        if len(curve) == end - first:
+            return curve
         n_before = max(0, self._signal.first - first)
         return np.pad(curve, (n_before, max(0, end - first - n_before - len(curve))), mode="edge")
 

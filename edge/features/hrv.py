@@ -42,7 +42,7 @@ class Hrv:
 
 
 def heart_rate_variability(
-    rr_ms: Sequence[float | None],
+    rr_ms: Sequence[float] | NDArray[np.float64],
     *,
     window_s: float,
     settings: HrvSettings = HrvSettings(),
@@ -51,14 +51,15 @@ def heart_rate_variability(
 
     Parameters
     ----------
-    rr_ms : sequence of float or None
-        Interval that ended at each beat of the window, oldest first; None where none can be trusted.
+    rr_ms : sequence of float
+        Interval that ended at each beat of the window, oldest first; NaN where none can be trusted.
     window_s : float
         Length of the window.
     settings : HrvSettings
         Which intervals count.
     """
-    rr = np.array([np.nan if value is None else value for value in rr_ms], dtype=np.float64)
+    rr = np.asarray(rr_ms, dtype=np.float64)
+    rr = np.where(np.abs(rr) < 1e6, rr, np.nan)
     is_normal = _normal(rr, settings)
     intervals = rr[is_normal]
     # A difference counts only between two intervals that follow each other directly.

@@ -78,8 +78,9 @@ class QrsCandidates:
     def find(self, block: SampleBlock) -> list[Candidate]:
         """Return the maxima that `block` made certain, oldest first."""
         filtered = self._filter.push(block)[0].values
-        self._append_slope(np.nan_to_num(filtered))
-        self._append_height(len(filtered), np.isnan(filtered))
+        is_missing = np.isnan(filtered)
+        self._append_slope(np.where(is_missing, 0.0, filtered))
+        self._append_height(len(filtered), is_missing)
         return self._maxima()
 
     def largest_height(self, lead: int, first: int, end: int) -> float:

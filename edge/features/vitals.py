@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
+
+import numpy as np
 
 from edge.features.heart_rate import heart_rate_bpm, mean_interval_ms
-from edge.features.hrv import HrvSettings, heart_rate_variability
+from edge.features.hrv import Hrv, HrvSettings, heart_rate_variability
 from edge.messages import (
     Beat,
     Gap,
@@ -143,7 +145,9 @@ class _Ecg:
     def __init__(self, settings: VitalsSettings, sensor: str, stream: str) -> None:
         self._settings = settings
         self._source = f"{sensor}/{stream}"
-        self._beats: deque[Beat] = deque()
+        self._beats_at_ns: deque[int] = deque()
+        self._is_doubtful: deque[bool] = deque()
+        self._rr_ms: deque[float] = deque()  # NaN where one of the two beats is in doubt
         self._qualities: deque[Quality] = deque()
         self._first_at_ns: int | None = None
         self._usable_since_ns: int | None = None
@@ -153,13 +157,19 @@ class _Ecg:
 
     def add_beat(self, beat: Beat) -> None:
         """Keep `beat`; it is in doubt when its second was already called unusable."""
+        is_doubtful = beat.is_noise_suspect
         for quality in reversed(self._qualities):
             if quality.at_ns < beat.at_ns:
                 break
-            if not quality.is_usable and beat.at_ns > quality.at_ns - NS_PER_S:
-                beat = replace(beat, is_noise_suspect=True)
-        self._beats.append(beat)
-        self._forget(self._beats, beat.at_ns - round(self._settings.sdnn_window_s * NS_PER_S))
+            is_doubtful |= not quality.is_usable and beat.at_ns > quality.at_ns - NS_PER_S
+        is_trusted = not is_doubtful and not (self._is_doubtful and self._is_doubtful[-1])
+        self._rr_ms.append(beat.rr_ms if beat.rr_ms is not None and is_trusted else math.nan)
+        self._beats_at_ns.append(beat.at_ns)
+        self._is_doubtful.append(is_doubtful)
+        while self._beats_at_ns[0] < beat.at_ns - round(self._settings.sdnn_window_s * NS_PER_S):
+            self._beats_at_ns.popleft()
+            self._is_doubtful.popleft()
+            self._rr_ms.popleft()
 
     def add_quality(self, quality: Quality) -> None:
         """Keep the verdict on one second; an unusable one casts doubt on the beats in it."""
@@ -167,14 +177,22 @@ class _Ecg:
             self._first_at_ns = quality.at_ns - NS_PER_S
         if not quality.is_usable:
             self._usable_since_ns = None
-            for k in range(len(self._beats) - 1, -1, -1):
-                if self._beats[k].at_ns <= quality.at_ns - NS_PER_S:
-                    break
-                self._beats[k] = replace(self._beats[k], is_noise_suspect=True)
+            self._doubt(quality.at_ns - NS_PER_S)
         elif self._usable_since_ns is None or quality.at_ns - self._qualities[-1].at_ns > 1.5 * NS_PER_S:
             self._usable_since_ns = quality.at_ns - NS_PER_S
         self._qualities.append(quality)
-        self._forget(self._qualities, quality.at_ns - round(self._settings.coverage_s * NS_PER_S) - NS_PER_S)
+        while self._qualities[0].at_ns < quality.at_ns - round(self._settings.coverage_s * NS_PER_S) - NS_PER_S:
+            self._qualities.popleft()
+
+    def _doubt(self, from_ns: int) -> None:
+        """Take the beats after `from_ns`, and the intervals that begin or end with them, out of every value."""
+        for k in range(len(self._beats_at_ns) - 1, -1, -1):
+            if self._beats_at_ns[k] <= from_ns:
+                break
+            self._is_doubtful[k] = True
+            self._rr_ms[k] = math.nan
+            if k + 1 < len(self._rr_ms):
+                self._rr_ms[k + 1] = math.nan
 
     def add_gap(self, gap: Gap) -> None:
         """Leave the intervals from before a hole of a second or more out of the rate."""
@@ -237,8 +255,8 @@ class _Ecg:
         rmssd_ms = sdnn_ms = None
         absent = self.absent(at_ns)
         if absent is None:
-            rmssd_ms = self._variability(at_ns, settings.rmssd_window_s)[0]
-            sdnn_ms = self._variability(at_ns, settings.sdnn_window_s)[1]
+            rmssd_ms = self._variability(at_ns, settings.rmssd_window_s).rmssd_ms
+            sdnn_ms = self._variability(at_ns, settings.sdnn_window_s).sdnn_ms
         too_short = absent or "coverage"
         return {
             "heart_rate_bpm": self._measurement(rate, "/min", reason, quality),
@@ -258,7 +276,7 @@ class _Ecg:
         if absent is not None:
             return None, None, absent
         usable_since_ns = at_ns if self._usable_since_ns is None else self._usable_since_ns
-        last_ns = next((beat.at_ns for beat in reversed(self._beats) if not beat.is_noise_suspect), None)
+        last_ns = self._last_beat_ns()
         silence_ns = round(self._settings.no_beats_s * NS_PER_S)
         if last_ns is None or at_ns - last_ns > silence_ns:
             is_silent = at_ns - usable_since_ns > silence_ns
@@ -268,32 +286,28 @@ class _Ecg:
         rate = heart_rate_bpm(rr_ms, running_ms)
         return (None, None, "too-few-beats") if rate is None else (rate, mean_interval_ms(rr_ms), None)
 
+    def _last_beat_ns(self) -> int | None:
+        pairs = zip(reversed(self._beats_at_ns), reversed(self._is_doubtful), strict=True)
+        return next((at_ns for at_ns, is_doubtful in pairs if not is_doubtful), None)
+
     def _recent_rr_ms(self, at_ns: int) -> list[float]:
         """Return the trusted intervals that count in the rate, oldest first."""
         from_ns = at_ns - round(self._settings.rr_age_s * NS_PER_S)
         if self._rate_from_ns is not None:
             from_ns = max(from_ns, self._rate_from_ns)
-        return [rr for rr in self._intervals(from_ns) if rr is not None][-_N_RR_KEPT:]
+        recent: list[float] = []
+        for beat_ns, rr_ms in zip(reversed(self._beats_at_ns), reversed(self._rr_ms), strict=True):
+            if beat_ns <= from_ns or len(recent) == _N_RR_KEPT:
+                break
+            if 0 < rr_ms < math.inf:  # False for NaN
+                recent.append(rr_ms)
+        return recent[::-1]
 
-    def _intervals(self, from_ns: int) -> list[float | None]:
-        """Return the RR interval of every beat after `from_ns`; None where one of its ends is in doubt."""
-        out: list[float | None] = []
-        was_doubtful = False
-        for beat in self._beats:
-            if beat.at_ns > from_ns:
-                out.append(None if beat.is_noise_suspect or was_doubtful else beat.rr_ms)
-            was_doubtful = beat.is_noise_suspect
-        return out
-
-    def _variability(self, at_ns: int, window_s: float) -> tuple[float | None, float | None]:
-        rr_ms = self._intervals(at_ns - round(window_s * NS_PER_S))
-        result = heart_rate_variability(rr_ms, window_s=window_s, settings=self._settings.hrv)
-        return result.rmssd_ms, result.sdnn_ms
-
-    @staticmethod
-    def _forget(items: deque[Beat] | deque[Quality], before_ns: int) -> None:
-        while items and items[0].at_ns < before_ns:
-            items.popleft()
+    def _variability(self, at_ns: int, window_s: float) -> Hrv:
+        from_ns = at_ns - round(window_s * NS_PER_S)
+        first = next((k for k, beat_ns in enumerate(self._beats_at_ns) if beat_ns > from_ns), len(self._beats_at_ns))
+        rr_ms = np.array(self._rr_ms, dtype=np.float64)[first:]
+        return heart_rate_variability(rr_ms, window_s=window_s, settings=self._settings.hrv)
 
 
 def _measurement(reading: Reading, at_ns: int) -> Measurement:
