@@ -37,25 +37,31 @@ class LoadedConfig:
     """Where each key that is not built-in came from."""
 
 
-def config_paths(given: Path | None = None) -> tuple[Path, ...]:
+def config_paths(given: Path | None = None, *, default: Path = DEFAULT_DIRECTORY) -> tuple[Path, ...]:
     """Return the files to read, in order.
 
     Parameters
     ----------
     given : Path, optional
         What the person named: a file is read alone; of a directory, ``config.toml`` and then ``conf.d/*.toml`` by
-        name.  Without it, the directory is /etc/vitaledge and nothing in it needs to exist.
+        name.
+    default : Path
+        The directory to read without it; nothing in that one needs to exist.
+
+    Raises
+    ------
+    ConfigError
+        If ``conf.d`` is there but cannot be listed: leaving out a layer in silence could drop an alarm limit.
     """
     if given is not None and not given.is_dir():
         return (given,)
-    directory = given or DEFAULT_DIRECTORY
+    directory = given or default
     main = directory / "config.toml"
-    # Path.exists hides a directory that may not be entered; opening the file then says so.
-    is_expected = given is not None or _may_exist(main)
-    return ((main,) if is_expected else ()) + tuple(sorted((directory / "conf.d").glob("*.toml")))
+    return ((main,) if given is not None or _may_exist(main) else ()) + _toml_files(directory / "conf.d")
 
 
 def _may_exist(path: Path) -> bool:
+    """Return whether something may be there; where that cannot be known, opening it will tell why."""
     try:
         path.stat()
     except FileNotFoundError:
@@ -63,6 +69,17 @@ def _may_exist(path: Path) -> bool:
     except OSError:
         return True
     return True
+
+
+def _toml_files(directory: Path) -> tuple[Path, ...]:
+    try:
+        return tuple(sorted(path for path in directory.iterdir() if path.suffix == ".toml"))
+    except FileNotFoundError:
+        return ()
+    except OSError as error:
+        message = f"cannot be listed: {error.strerror}"
+        problem = ConfigProblem(source=str(directory), line=None, key="file", message=message)
+        raise ConfigError([problem]) from error
 
 
 def load_config(

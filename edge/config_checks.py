@@ -121,6 +121,7 @@ def _expected(detail: Mapping[str, Any]) -> str:
         "string_type": "text in quotes",
         "bool_type": "true or false",
         "tuple_type": "a list in [ ]",
+        "too_long": f"a list of at most {ctx.get('max_length')}",
         "dataclass_type": "a table",
         "mapping_type": "a table",
         "string_too_short": "text that is not empty",

@@ -170,6 +170,39 @@ def test_a_directory_is_read_with_its_conf_d(tmp_path):
     assert names == ["config.toml", "conf.d/10-a.toml", "conf.d/20-b.toml"]
 
 
+def test_the_default_directory_may_be_missing_or_empty(tmp_path):
+    """A device without a configuration starts with the defaults."""
+    assert config_paths(default=tmp_path / "nowhere") == ()
+    assert config_paths(default=tmp_path) == ()
+
+
+def test_the_default_directory_is_read_where_it_exists(tmp_path):
+    (tmp_path / "config.toml").write_text("")
+
+    assert config_paths(default=tmp_path) == (tmp_path / "config.toml",)
+
+
+def test_a_directory_that_was_named_must_have_its_file(tmp_path):
+    assert config_paths(tmp_path) == (tmp_path / "config.toml",)
+
+
+def test_a_default_file_that_cannot_be_looked_at_is_no_silence(tmp_path):
+    """What is there but out of reach is reported when it is opened."""
+    (tmp_path / "file").write_text("")
+
+    assert config_paths(default=tmp_path) == ()
+    with pytest.raises(ConfigError, match="Not a directory"):
+        config_paths(default=tmp_path / "file")
+
+
+def test_layers_that_cannot_be_listed_are_an_error(tmp_path):
+    """A layer left out in silence could be an alarm limit."""
+    (tmp_path / "conf.d").write_text("")
+
+    with pytest.raises(ConfigError, match=r"conf\.d: file: cannot be listed: Not a directory"):
+        config_paths(tmp_path)
+
+
 def test_a_file_that_was_named_must_exist(tmp_path):
     """A misspelt --config is an error, not the defaults."""
     (found,) = problems(config_paths(tmp_path / "nowhere.toml"))
@@ -242,6 +275,8 @@ def test_an_unknown_key_names_the_nearest_known_one(write, text, key, words):
             "[outbox.keep]\nsummary = '30'",
             "expected 'forever' or a whole number with s, min, h, d or w, such as '30d', got \"30\"",
         ),
+        ("[mqtt]\nport = 18830000000000000000000000", "expected a number <= 65535, got 18830000000000000000000000"),
+        ("[ecg]\nband_hz = [1, 2, 3]", "expected a list of at most 2, got a list of 3"),
         ("[gateway]\nid = 2026-01-01", "expected no date or time here; write it in quotes if it is a name"),
         ("[model.rhythm]\nbundle = 'b'\nhop_s = 20", "expected hop_s <= window_s, got 20 > 10"),
         ("[[limit]]\nmeasure = 'spo2_pct'", "expected low, high or both; got neither"),
@@ -260,6 +295,24 @@ def test_an_unknown_key_names_the_nearest_known_one(write, text, key, words):
 def test_a_wrong_value_says_what_was_expected_and_what_was_given(write, text, message):
     """One sentence that needs no manual."""
     assert message in [problem.message for problem in problems(write(text))]
+
+
+def test_a_wrong_name_of_a_model_is_reported_at_its_table(write):
+    """The name itself is the key that is wrong."""
+    (found,) = problems(write("[model.Rhythm]\nbundle = 'b'"))
+
+    assert (found.key, found.line) == ("model.Rhythm", 1)
+    assert found.message == "expected 1 to 63 of a-z, 0-9 and '_', beginning with a letter, got \"Rhythm\""
+
+
+def test_the_port_follows_from_tls():
+    """8883 with TLS, 1883 without, or the one that was given."""
+    ports = [
+        load_config((), {}, overrides).config.mqtt.effective_port
+        for overrides in ([], ["mqtt.tls=false"], ["mqtt.tls=false", "mqtt.port=1884"])
+    ]
+
+    assert ports == [8883, 1883, 1884]
 
 
 def test_an_unnamed_problem_points_at_the_table_above(write):
