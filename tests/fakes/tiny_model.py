@@ -86,6 +86,41 @@ def quantize_model(*, n_values: int, scale: float, zero_point: int) -> bytes:
     return builder.build([real], [integer])
 
 
+def add_model() -> bytes:
+    """Return a model that adds two int8 inputs."""
+    from ai_edge_litert import schema_py_generated as schema
+
+    builder = _Builder(schema)
+    first, second, total = (builder.tensor(name, (1, 4), schema.TensorType.INT8, 0.1) for name in ("a", "b", "total"))
+    builder.operator(
+        schema.BuiltinOperator.ADD,
+        [first, second],
+        [total],
+        schema.BuiltinOptions.AddOptions,
+        schema.AddOptionsT(),
+        version=2,
+    )
+    return builder.build([first, second], [total])
+
+
+def uint8_model() -> bytes:
+    """Return a model with int8 in and uint8 out."""
+    from ai_edge_litert import schema_py_generated as schema
+
+    builder = _Builder(schema)
+    signed = builder.tensor("signed", (1, 4), schema.TensorType.INT8, 0.1)
+    unsigned = builder.tensor("unsigned", (1, 4), schema.TensorType.UINT8, 0.1, 128)
+    builder.operator(
+        schema.BuiltinOperator.QUANTIZE,
+        [signed],
+        [unsigned],
+        schema.BuiltinOptions.QuantizeOptions,
+        schema.QuantizeOptionsT(),
+        version=2,
+    )
+    return builder.build([signed], [unsigned])
+
+
 def linear_answer(integers: np.ndarray, n_labels: int = len(LABELS)) -> np.ndarray:
     """Return what `classifier_model` answers to int8 (1, n_samples, 1), in plain arithmetic, int8 (1, n_labels)."""
     total = int(np.sum(integers.astype(np.int64) - INPUT_ZERO_POINT))
@@ -188,7 +223,7 @@ class _Builder:
             buffer.data = np.frombuffer(content.tobytes(), dtype=np.uint8)
             self._model.buffers.append(buffer)
             tensor.buffer = len(self._model.buffers) - 1
-        if number == self._schema.TensorType.INT8:
+        if scale is not None and number != self._schema.TensorType.FLOAT32:
             tensor.quantization = self._schema.QuantizationParametersT()
             tensor.quantization.scale = [scale]
             tensor.quantization.zeroPoint = [zero_point]

@@ -180,6 +180,25 @@ def test_another_answer_to_a_golden_window_is_an_error(classifier):
         classifier.verify(golden(output=[0, 0]))
 
 
+def test_a_flat_golden_window_proves_nothing(runner):
+    """Normalised it would be no signal at all."""
+    normalised = {
+        "name": INPUT,
+        "n_samples": 50,
+        "channels": ["ecg"],
+        "rate_hz": 25,
+        "unit": "mV",
+        "normalise": "z-score",
+    }
+
+    with pytest.raises(ModelContractError, match="golden window 0: expected a signal, got a flat line"):
+        Classifier(card(input=normalised), SHA256, runner).verify(golden(values=[[0.1]] * 50))
+
+
+def test_the_card_tells_what_windows_to_make(classifier):
+    assert (classifier.card.input.rate_hz, classifier.card.input.shape) == (25.0, (1, 50, 1))
+
+
 def test_small_differences_between_kernels_are_allowed(classifier):
     first, *_ = golden_windows()
     shifted = [max(value - 5, -128) for value in first["output"]]

@@ -10,7 +10,16 @@ import pytest
 
 from edge.errors import ModelContractError
 from edge.inference.interpreter import Interpreter
-from tests.fakes.tiny_model import INPUT, N_SAMPLES, OUTPUT, classifier_model, linear_answer, quantize_model
+from tests.fakes.tiny_model import (
+    INPUT,
+    N_SAMPLES,
+    OUTPUT,
+    add_model,
+    classifier_model,
+    linear_answer,
+    quantize_model,
+    uint8_model,
+)
 
 litert = pytest.importorskip("ai_edge_litert.interpreter", reason="needs the litert extra")
 
@@ -86,6 +95,31 @@ def test_a_model_with_a_float_input_is_refused():
     """A converter that was not told otherwise leaves the input in float."""
     with pytest.raises(ModelContractError, match="got 1 float tensors: 'real'"):
         Interpreter(quantize_model(n_values=4, scale=0.1, zero_point=0))
+
+
+def test_a_model_with_two_inputs_is_refused():
+    """Only one of them would be fed."""
+    with pytest.raises(ModelContractError, match="expected a model with one input, got 2"):
+        Interpreter(add_model())
+
+
+def test_a_model_of_another_integer_type_is_refused():
+    """uint8 was the format of an older quantization scheme."""
+    with pytest.raises(ModelContractError, match="output 'unsigned': expected int8 with one scale, got uint8"):
+        Interpreter(uint8_model())
+
+
+def test_a_model_that_the_runtime_cannot_run_is_an_error_of_the_model(model, monkeypatch):
+    """A failing kernel is reported in the runtime's words."""
+
+    class Failing(litert.Interpreter):
+        def invoke(self):
+            raise RuntimeError("Node number 3 failed to invoke.\nmore")
+
+    monkeypatch.setattr(litert, "Interpreter", Failing)
+
+    with pytest.raises(ModelContractError, match=r"cannot be run with litert: Node number 3 failed to invoke\.$"):
+        Interpreter(model).run(np.zeros((1, N_SAMPLES, 1), dtype=np.int8))
 
 
 def test_an_unknown_backend_is_misuse(model):

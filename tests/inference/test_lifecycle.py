@@ -229,6 +229,25 @@ def test_every_window_is_accounted_for(worker, model, clock):
     assert counts.n_submitted == 7 == parts
 
 
+def test_no_window_is_lost_between_threads(clock):
+    """Invariant: with windows coming as fast as they can, every one is answered or counted as dropped, in order."""
+    model = ScriptedModel()
+    model.may_answer.release(2000)
+    worker = InferenceWorker(model, clock, queue_size=4)
+    worker.start()
+    seen = []
+    for sequence in range(2000):
+        worker.submit(window(sequence))
+        seen += answered(worker)
+    assert worker.wait_idle(PATIENCE_S)
+    seen += answered(worker)
+    assert worker.stop(PATIENCE_S)
+
+    counts = worker.counts()
+    assert counts.n_done == len(seen) == 2000 - counts.n_dropped
+    assert seen == sorted(set(seen))
+
+
 def test_stopping_finishes_the_window_in_work_and_leaves_the_rest(worker, model):
     worker.submit(window(1))
     model.wait_begun()
