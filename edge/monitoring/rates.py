@@ -62,37 +62,52 @@ class AsystoleRule:
         self._settings = settings
         self._usable = usable
         self._claim = Claim("asystole", Priority.HIGH, is_latching=True)
-        self._last_ns: int | None = None
+        self._last: Beat | None = None
         self._suspects: deque[int] = deque(maxlen=16)
         self._n_beats = 0
         self._first: Beat | None = None
 
     @property
-    def onset_at_ns(self) -> int | None:
-        """When the last beat was, while there is an asystole; else None."""
-        return self._claim.onset_at_ns
+    def is_active(self) -> bool:
+        """Whether there is an asystole."""
+        return self._claim.is_active
+
+    @property
+    def last_beat(self) -> Beat | None:
+        """The last certain beat; None before the first."""
+        return self._last
 
     @property
     def first_beat(self) -> Beat | None:
         """The beat with which the heart began again, once an asystole is over."""
         return self._first
 
-    def beat(self, beat: Beat) -> list[Condition]:
-        """Return the end of the asystole, if `beat` is the last that was needed."""
-        if self._last_ns is not None and beat.at_ns <= self._last_ns:
+    def beat(self, beat: Beat, rr_ms: float | None) -> list[Condition]:
+        """Return the asystole that `beat` ended before a tick could tell, or the end of one that it is the last for.
+
+        Parameters
+        ----------
+        beat : Beat
+            Any beat, a noise suspect too.
+        rr_ms : float or None
+            Interval to the beat before it, where nothing is missing in it.
+        """
+        if self._last is not None and beat.at_ns <= self._last.at_ns:
             return []
         if beat.is_noise_suspect:
             self._suspects.append(beat.at_ns)
             return []
-        silence_ns = 0 if self._last_ns is None else beat.at_ns - self._last_ns
-        self._last_ns = beat.at_ns
+        outputs: list[Condition] = []
+        if rr_ms is not None and rr_ms >= self._settings.asystole_s * 1000:
+            outputs = self._begin(beat.at_ns, beat.at_ns - round(rr_ms * _NS_PER_MS), rr_ms / 1000)
+        self._last = beat
         if not self._claim.is_active:
-            return []
-        if silence_ns >= self._settings.asystole_s * _NS_PER_S or self._n_beats == 0:
-            self._n_beats, self._first = 0, beat
+            return outputs
+        if self._n_beats == 0:
+            self._first = beat
         self._n_beats += 1
         if self._n_beats < self._settings.n_recovery_beats:
-            return []
+            return outputs
         self._n_beats = 0
         return self._claim.end(beat.at_ns, f"Heart beats again: {self._settings.n_recovery_beats} beats seen.")
 
@@ -105,21 +120,22 @@ class AsystoleRule:
         until_ns = at_ns - round(self._settings.latency_s * _NS_PER_S)
         silent_s = self._usable.between(since_ns, until_ns) / _NS_PER_S
         needed_s = self._settings.first_beat_s if last_ns is None else self._settings.asystole_s
-        if silent_s < needed_s:
-            return []
+        return self._begin(at_ns, since_ns, silent_s) if silent_s >= needed_s else []
+
+    def _begin(self, at_ns: int, since_ns: int, silent_s: float) -> list[Condition]:
         self._n_beats = 0
         return self._claim.begin(
             at_ns,
             since_ns,
-            f"No heart beat for {silent_s:.0f} s while the ECG is readable.",
+            f"No heart beat for {silent_s:.1f} s while the ECG is readable.",
             rule="no QRS complex while the ECG is usable",
             silent_s=round(silent_s, 2),
-            limit_s=needed_s,
+            limit_s=self._settings.asystole_s,
         )
 
     def _last_certain_ns(self) -> int | None:
         suspects = [at_ns for at_ns in self._suspects if self._usable.covers(at_ns)]
-        return max([*suspects, *([] if self._last_ns is None else [self._last_ns])], default=None)
+        return max([*suspects, *([] if self._last is None else [self._last.at_ns])], default=None)
 
 
 class RateRules:
@@ -154,8 +170,8 @@ class RateRules:
             self._rr_ms.clear()
             self._not_slow_since_ns = self._not_fast_since_ns = None
         self._beats.append(beat)
-        if rr_ms is None:
-            return []
+        if rr_ms is None or rr_ms >= self._settings.asystole_s * 1000:
+            return []  # that long an interval is an asystole, not a rate
         self._rr_ms.append(rr_ms)
         return [*self._slow_rate(beat), *self._fast_rate(beat), *self._long_interval(beat, rr_ms)]
 
@@ -198,7 +214,7 @@ class RateRules:
         return self._slow.begin(
             at_ns,
             self._onset_ns(4, at_ns),
-            f"Heart rate {rate_bpm:.0f}/min over 5 beats: below {self._settings.bradycardia_bpm:g}/min.",
+            f"Heart rate {rate_bpm:.1f}/min over 5 beats: below {self._settings.bradycardia_bpm:g}/min.",
             rule="mean and median of 4 intervals",
             value=round(rate_bpm, 1),
             unit="/min",
@@ -216,7 +232,7 @@ class RateRules:
         return self._fast.begin(
             beat.at_ns,
             self._onset_ns(16, beat.at_ns),
-            f"Heart rate {rate_bpm:.0f}/min over 17 beats: above {self._settings.tachycardia_bpm:g}/min.",
+            f"Heart rate {rate_bpm:.1f}/min over 17 beats: above {self._settings.tachycardia_bpm:g}/min.",
             rule="mean of 16 intervals",
             value=round(rate_bpm, 1),
             unit="/min",

@@ -19,8 +19,11 @@ import math
 from dataclasses import dataclass, field
 
 from edge.messages import Beat, Condition, Gap, Quality, RhythmChange, SensorIdentity, SensorStatus, Tick
+from edge.monitoring.irregularity import IrregularityRule, IrregularitySettings
 from edge.monitoring.rates import AsystoleRule, RateRules, RateSettings
+from edge.monitoring.rhythm_name import RhythmName, RhythmNameSettings
 from edge.monitoring.usable_time import UsableTime
+from edge.monitoring.ventricular import VentricularRules, VentricularSettings
 
 _NS_PER_S = 1_000_000_000
 _UNREADABLE = ("lead-off", "saturated", "sensor-off")
@@ -37,6 +40,12 @@ class RhythmSettings:
     """A second ECG takes over when the first has been unusable for this long (own choice)."""
     rates: RateSettings = field(default_factory=RateSettings)
     """No beat, too few, too many."""
+    ventricular: VentricularSettings = field(default_factory=VentricularSettings)
+    """Ventricular beats."""
+    irregularity: IrregularitySettings = field(default_factory=IrregularitySettings)
+    """Atrial fibrillation."""
+    name: RhythmNameSettings = field(default_factory=RhythmNameSettings)
+    """Names of rhythms."""
 
 
 class RhythmRules:
@@ -59,19 +68,24 @@ class RhythmRules:
         self._usable = UsableTime(restart_ns=round(rates.asystole_s * _NS_PER_S))
         self._asystole = AsystoleRule(rates, self._usable)
         self._rates = RateRules(rates, self._usable)
+        self._ventricular = VentricularRules(self._settings.ventricular)
+        self._irregularity = IrregularityRule(self._settings.irregularity)
+        self._name = RhythmName(self._settings.name)
         self._source: str | None = None
         self._source_usable_at_ns: int | None = None
         self._unreadable: set[tuple[str, str]] = set()
+        self._sequence = 0
         self._boots: dict[str, int] = {}
         self._last: Beat | None = None
 
     def push(self, item: object) -> list[Condition | RhythmChange]:
         """Return the conditions and rhythm changes that `item` led to, oldest first."""
         match item:
-            case Beat() if item.stream == self._settings.stream and item.sensor == self._source:
+            case Beat() if item.stream == self._settings.stream and item.sensor == (self._source or item.sensor):
+                self._source = item.sensor
                 return self._beat(item)
             case Quality() if item.stream == self._settings.stream:
-                self._assess(item)
+                return [*self._assess(item)]
             case SensorStatus() if item.stream in {None, self._settings.stream} and item.condition in _UNREADABLE:
                 self._note_status(item)
             case SensorIdentity():
@@ -79,25 +93,39 @@ class RhythmRules:
             case Gap() if item.stream == self._settings.stream and item.sensor == self._source:
                 self._last = None
             case Tick():
-                return [*self._asystole.time_passed(item.at_ns), *self._rates.time_passed(item.at_ns)]
+                return self._time_passed(item.at_ns)
             case _:
                 pass
         return []
 
-    def _assess(self, quality: Quality) -> None:
+    def _time_passed(self, at_ns: int) -> list[Condition | RhythmChange]:
+        outputs: list[Condition | RhythmChange] = [*self._asystole.time_passed(at_ns)]
+        if outputs:
+            outputs += self._name_asystole(at_ns)
+        return [*outputs, *self._rates.time_passed(at_ns), *self._ventricular.time_passed(at_ns)]
+
+    def _name_asystole(self, at_ns: int) -> list[RhythmChange]:
+        last = self._asystole.last_beat
+        if last is None:  # there never was a beat: it holds from now on
+            return self._name.change("ASYS", at_ns, self._sequence)
+        return self._name.change("ASYS", last.at_ns, last.sequence)
+
+    def _assess(self, quality: Quality) -> list[RhythmChange]:
         is_usable = quality.is_usable and not any(sensor == quality.sensor for sensor, _ in self._unreadable)
         if self._source is None and is_usable:
             self._source = quality.sensor
         if quality.sensor != self._source:
             if not is_usable or self._source_usable_at_ns is None:
-                return
+                return []
             if quality.at_ns - self._source_usable_at_ns < self._settings.switch_s * _NS_PER_S:
-                return
+                return []
             self._source = quality.sensor
             self._last = None
         if is_usable:
             self._source_usable_at_ns = quality.at_ns
+        self._sequence = quality.sequence
         self._usable.add(quality.at_ns, is_usable=is_usable)
+        return self._name.assess(quality, is_usable=is_usable)
 
     def _note_status(self, status: SensorStatus) -> None:
         key = (status.sensor, status.condition)
@@ -114,18 +142,44 @@ class RhythmRules:
             self._unreadable = {key for key in self._unreadable if key[0] != identity.sensor}
 
     def _beat(self, beat: Beat) -> list[Condition | RhythmChange]:
-        outputs: list[Condition | RhythmChange] = [*self._asystole.beat(beat)]
         if self._last is not None and beat.at_ns <= self._last.at_ns:
-            return outputs
+            return []
         previous, self._last = self._last, beat
+        rr_ms = self._interval_ms(previous, beat)
+        outputs: list[Condition | RhythmChange] = [*self._asystole.beat(beat, rr_ms)]
         if beat.is_noise_suspect:
             return outputs
-        rr_ms = self._interval_ms(previous, beat)
-        return [*outputs, *self._rates.beat(beat, rr_ms)]
+        is_ventricular = self._ventricular.is_ventricular(beat)
+        is_ectopic = is_ventricular or (previous is not None and self._ventricular.is_ventricular(previous))
+        outputs += self._rates.beat(beat, rr_ms)
+        outputs += self._ventricular.beat(beat)
+        outputs += self._irregularity.beat(beat, rr_ms, is_ectopic=is_ectopic)
+        if not self._asystole.is_active:
+            label, onset = self._named(beat, rr_ms, is_ventricular=is_ventricular)
+            outputs += self._name.change(label, onset.at_ns, onset.sequence)
+        return outputs
+
+    def _named(self, beat: Beat, rr_ms: float | None, *, is_ventricular: bool) -> tuple[str, Beat]:
+        """Return the most urgent name that fits now, and the beat from which it holds."""
+        rate_label, rate_onset = self._name.rate(beat, rr_ms, is_ventricular=is_ventricular)
+        tachycardia = self._ventricular.tachycardia_onset()
+        if tachycardia is not None:
+            return "VT", tachycardia
+        if self._irregularity.onset is not None:
+            # Interrupted by a run or by noise it goes on here; otherwise it is dated back to where it began.
+            return "AFIB", beat if self._name.label in {"VT", "NOISE"} else self._irregularity.onset
+        pattern = self._ventricular.pattern()
+        if pattern is not None:
+            return pattern
+        if self._name.label == "AFIB" and self._irregularity.end is not None:
+            return rate_label, self._irregularity.end
+        if self._name.label == "ASYS" and self._asystole.first_beat is not None:
+            return rate_label, self._asystole.first_beat
+        return rate_label, beat if rate_label == "N" or self._name.label == "NOISE" else rate_onset
 
     def _interval_ms(self, previous: Beat | None, beat: Beat) -> float | None:
         """Return the interval before `beat`; None where it is not certain that nothing is missing in it."""
-        if previous is None or previous.is_noise_suspect or beat.rr_ms is None:
+        if previous is None or previous.is_noise_suspect or beat.is_noise_suspect or beat.rr_ms is None:
             return None
         if not (math.isfinite(beat.rr_ms) and beat.rr_ms > 0):
             return None

@@ -55,6 +55,16 @@ def test_asystole_ends_after_five_beats():
     assert outputs[1].at_ns == round((40.0 + 4 * 0.8) * S)
 
 
+@pytest.mark.parametrize("silence_s", [4.0, 4.3, 4.9])
+def test_an_asystole_that_a_beat_ends_before_a_tick_is_alarmed_all_the_same(silence_s):
+    """Four seconds are four seconds, wherever the ticks fall; it is no pause and no slow rate as well."""
+    beats = joined(train([0.8] * 20, start_s=0.9), train([0.8] * 40, start_s=16.9 + silence_s))
+
+    outputs = conditions(run(RhythmRules(), stream(beats, 45)))
+
+    assert [(out.code, out.is_active) for out in outputs] == [("asystole", True), ("asystole", False)]
+
+
 def test_an_interval_just_under_four_seconds_is_no_asystole():
     """3.9 s is a pause."""
     beats = joined(train([0.8] * 20), train([0.8] * 20, start_s=16.5 + 3.9))

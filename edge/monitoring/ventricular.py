@@ -1,0 +1,162 @@
+"""Rules on ventricular beats: tachycardia, runs, frequent premature beats, bigeminy and trigeminy.
+
+A beat counts as ventricular when the model says so or, until there is a model, when it is wide *and* unlike this
+patient's dominant beat; a bundle branch block is wide too, but it is the dominant beat.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass
+
+from edge.messages import Beat, BeatKind, Condition, Priority
+from edge.monitoring.claims import Claim
+
+_NS_PER_S = 1_000_000_000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VentricularSettings:
+    """When ventricular beats are too many or too fast."""
+
+    width_ms: float = 120.0
+    """QRS duration from which a beat is wide (AHA/ACCF/HRS 2009, doi:10.1161/CIRCULATIONAHA.108.191095)."""
+    similarity: float = 0.75
+    """Correlation with the dominant beat below which a beat is unlike it (own choice, half its variance shared)."""
+    n_tachycardia: int = 5
+    """Consecutive ventricular beats that are a tachycardia (CinC 2015, doi:10.1109/CIC.2015.7408639)."""
+    tachycardia_bpm: float = 100.0
+    """Their rate above which it is one (CinC 2015)."""
+    n_run: int = 3
+    """Consecutive ventricular beats that are a run (ANSI/AAMI EC57)."""
+    largest_interval_s: float = 2.0
+    """Ventricular beats further apart are not consecutive (own choice: 30/min, slower than any escape run)."""
+    n_recovery_beats: int = 5
+    """Other beats in a row that end a tachycardia (own choice: as many as begin it)."""
+    run_off_s: float = 60.0
+    """How long a run is shown after it (own choice)."""
+    n_frequent_per_min: int = 10
+    """More ventricular beats than this in a minute are frequent: the usual default of bedside monitors."""
+
+
+class VentricularRules:
+    """Conditions of ventricular beats, and the rhythm names that come from them."""
+
+    def __init__(self, settings: VentricularSettings) -> None:
+        self._settings = settings
+        self._tachycardia = Claim("ventricular-tachycardia", Priority.HIGH, is_latching=True)
+        self._run_claim = Claim("ventricular-run", Priority.MEDIUM)
+        self._frequent = Claim("frequent-ventricular-beats", Priority.LOW)
+        self._run: deque[Beat] = deque(maxlen=256)
+        self._run_at_ns: int | None = None
+        self._n_other = 0
+        self._minute_ns: deque[int] = deque(maxlen=512)
+        self._pattern: deque[tuple[Beat, bool]] = deque(maxlen=9)
+
+    def is_ventricular(self, beat: Beat) -> bool:
+        """Return whether `beat` counts as ventricular."""
+        if beat.kind is BeatKind.VENTRICULAR:
+            return True
+        if beat.width_ms is None or beat.similarity is None:
+            return False
+        return beat.width_ms >= self._settings.width_ms and beat.similarity < self._settings.similarity
+
+    def beat(self, beat: Beat) -> list[Condition]:
+        """Return what `beat`, which is no noise suspect, began or ended."""
+        is_ventricular = self.is_ventricular(beat)
+        outputs = self._break_run(beat.at_ns) if self._is_late(beat.at_ns) else []
+        self._pattern.append((beat, is_ventricular))
+        if not is_ventricular:
+            self._n_other += 1
+            outputs += self._break_run(beat.at_ns)
+            if self._n_other >= self._settings.n_recovery_beats:
+                outputs += self._tachycardia.end(beat.at_ns, f"{self._n_other} beats in a row are not ventricular.")
+            return outputs
+        self._n_other = 0
+        self._run.append(beat)
+        self._minute_ns.append(beat.at_ns)
+        if len(self._run) >= self._settings.n_tachycardia:
+            outputs += self._long_run(beat)
+        return [*outputs, *self._count(beat.at_ns)]
+
+    def time_passed(self, at_ns: int) -> list[Condition]:
+        """Return what is over by `at_ns`."""
+        outputs = self._break_run(at_ns) if self._is_late(at_ns - _NS_PER_S) else []
+        if self._run_at_ns is not None and at_ns - self._run_at_ns >= self._settings.run_off_s * _NS_PER_S:
+            self._run_at_ns = None
+            outputs += self._run_claim.end(at_ns, f"No further run for {self._settings.run_off_s:.0f} s.")
+        return [*outputs, *self._count(at_ns)]
+
+    def tachycardia_onset(self) -> Beat | None:
+        """Return the first beat of a run that goes on and is fast enough to be named ``VT``; else None."""
+        if len(self._run) < self._settings.n_run or self._rate_bpm(len(self._run)) <= self._settings.tachycardia_bpm:
+            return None
+        return self._run[0]
+
+    def pattern(self) -> tuple[str, Beat] | None:
+        """Return ``B`` (every second beat ventricular) or ``T`` (every third) and its first beat; else None."""
+        beats = list(self._pattern)
+        for label, period in (("B", 2), ("T", 3)):
+            recent = beats[-3 * period :]
+            flags = [is_ventricular for _, is_ventricular in recent]
+            if len(flags) == 3 * period and sum(flags[:period]) == 1 and flags == flags[:period] * 3:
+                return label, recent[0][0]
+        return None
+
+    def _is_late(self, at_ns: int) -> bool:
+        return bool(self._run) and at_ns - self._run[-1].at_ns > self._settings.largest_interval_s * _NS_PER_S
+
+    def _long_run(self, beat: Beat) -> list[Condition]:
+        rate_bpm = self._rate_bpm(self._settings.n_tachycardia)
+        if rate_bpm <= self._settings.tachycardia_bpm:
+            return self._name_run(beat.at_ns)
+        return self._tachycardia.begin(
+            beat.at_ns,
+            self._run[0].at_ns,
+            f"Ventricular tachycardia suspected: {len(self._run)} wide beats in a row at {rate_bpm:.0f}/min.",
+            rule="consecutive ventricular beats",
+            n_beats=len(self._run),
+            value=round(rate_bpm, 1),
+            unit="/min",
+            limit=self._settings.tachycardia_bpm,
+        )
+
+    def _break_run(self, at_ns: int) -> list[Condition]:
+        outputs = []
+        if len(self._run) >= self._settings.n_run and not self._tachycardia.is_active:
+            outputs = self._name_run(at_ns)
+        self._run.clear()
+        return outputs
+
+    def _name_run(self, at_ns: int) -> list[Condition]:
+        rate_bpm = self._rate_bpm(len(self._run))
+        self._run_at_ns = at_ns
+        return self._run_claim.begin(
+            at_ns,
+            self._run[0].at_ns,
+            f"Run of {len(self._run)} ventricular beats at {rate_bpm:.0f}/min.",
+            rule="consecutive ventricular beats",
+            n_beats=len(self._run),
+            value=round(rate_bpm, 1),
+            unit="/min",
+        )
+
+    def _count(self, at_ns: int) -> list[Condition]:
+        while self._minute_ns and at_ns - self._minute_ns[0] >= 60 * _NS_PER_S:
+            self._minute_ns.popleft()
+        n, limit = len(self._minute_ns), self._settings.n_frequent_per_min
+        if n > limit:
+            return self._frequent.begin(
+                at_ns,
+                self._minute_ns[0],
+                f"{n} ventricular beats in a minute: more than {limit}.",
+                rule="ventricular beats in 60 s",
+                value=n,
+                limit=limit,
+            )
+        # Half as many as began it, so that a count near the limit does not flap.
+        return self._frequent.end(at_ns, f"{n} ventricular beats in a minute.") if n <= limit // 2 else []
+
+    def _rate_bpm(self, n_beats: int) -> float:
+        first, last = self._run[-n_beats].at_ns, self._run[-1].at_ns
+        return 60 * _NS_PER_S * (n_beats - 1) / (last - first) if last > first else 0.0
