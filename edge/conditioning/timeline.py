@@ -244,21 +244,18 @@ class Timeline:
         elapsed_ns = line.elapsed_ns(block.sequence - newest.sequence)
         start_ns = newest.start_ns + elapsed_ns
         error_ns = line.host_ns(block.device_time_ns) - start_ns
+        if line.envelope.span_s < self._settings.min_span_s:
+            error_ns = min(0, error_ns)  # until the fastest arrivals are known, a later line is only jitter
         is_stepping = abs(error_ns) > self._settings.max_step_s * NS_PER_S
-        start_ns += error_ns if is_stepping else self._pull_ns(error_ns, elapsed_ns, line)
+        start_ns += error_ns if is_stepping else self._pull_ns(error_ns, elapsed_ns)
         out: list[SampleBlock | Gap] = []
         if n_missing or is_stepping:
             reason = "clock-step" if is_stepping else "lost-frames"
             out.append(_gap(block, newest, end_ns=start_ns, n_missing=n_missing, reason=reason))
         return [*out, self._emit(block, start_ns, line)]
 
-    def _pull_ns(self, error_ns: int, elapsed_ns: int, line: _Line) -> int:
-        """Return how far to move towards the line.
-
-        Never later while little was seen: until the fastest arrivals are known, a later line is only jitter.
-        """
-        if error_ns > 0 and line.envelope.span_s < self._settings.min_span_s:
-            return 0
+    def _pull_ns(self, error_ns: int, elapsed_ns: int) -> int:
+        """Return how far to move towards the line."""
         share = -math.expm1(-elapsed_ns / (self._settings.pull_s * NS_PER_S))
         bound_ns = self._settings.max_pull_ppm * 1e-6 * elapsed_ns
         return round(max(-bound_ns, min(bound_ns, share * error_ns)))

@@ -208,6 +208,21 @@ def test_silence_of_an_hour_does_not_lose_the_line():
     assert np.abs(errors[-10:]).max() < 50
 
 
+@pytest.mark.parametrize("late_s", [0.05, 2.0])
+def test_late_block_after_a_silence_does_not_move_the_line(late_s):
+    """Nothing but late blocks is known of the new stretch: the old line holds until fast ones come."""
+    link = Link(drift=1300e-6)
+    before = link.blocks(180)
+    after = [link.block(75_000 + 25 * k, late_s) for k in range(50)]
+
+    *_, gap, first = push(Timeline(), [*before, after[0]])
+    out = push(Timeline(), before + after)
+
+    assert (gap.reason, gap.n_missing) == ("lost-frames", 30_000)
+    assert link.error_ms([first])[0] == pytest.approx(0, abs=10)
+    assert np.abs(link.error_ms(out[-50:])).max() < 10
+
+
 @pytest.mark.parametrize("restarts_at", [300, 900, 3000])
 def test_restarted_device_is_a_gap_of_unknown_size(restarts_at):
     """Counters that go back are a new start, not a repeat."""
