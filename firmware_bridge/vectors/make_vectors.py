@@ -321,13 +321,13 @@ def packet_scenarios() -> list[Json]:
                     0,
                     wire.line(
                         wire.HELLO,
-                        wire.hello(streams=(_extended_ecg(),), extra=4) + b"\xee" * 4,
+                        wire.hello(streams=_extended_streams(), extra=4) + b"\xee" * 4,
                         0,
                     ),
                 ),
                 chunk(40, wire.line(wire.SAMPLES, wire.samples(0, 0, rows()) + b"\xee" * 4, 1)),
             ],
-            begun,
+            [{"kind": "identity", "device_id": "VE-0001", "boot_id": 7, "streams": ["two", "ecg"]}, samples(0)],
         ),
         scenario(
             "int24-two-channels",
@@ -459,8 +459,9 @@ def packet_scenarios() -> list[Json]:
     ]
 
 
-def _extended_ecg() -> bytes:
-    return wire.stream(0, "ecg", 250_000, (wire.channel("II", 1, 1, 1, 200),), extra=4)
+def _extended_streams() -> tuple[bytes, bytes]:
+    one = wire.channel("II", 1, 1, 1, 200)
+    return wire.stream(1, "two", 50_000, (one, one), extra=4), wire.stream(0, "ecg", 250_000, (one,), extra=4)
 
 
 def _time_response(host_ns: int) -> bytes:
