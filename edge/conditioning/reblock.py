@@ -127,14 +127,14 @@ class Reblock:
 
     def _absent(self, sequence: int, n_missing: int) -> list[SampleBlock | Gap]:
         out = self._close_block()
+        end = sequence + n_missing
+        self._expected_sequence = end
         if self._missing is None:
             self._missing = (sequence, self._time_ns(sequence))
         n_report = max(1, round(self._settings.gap_report_s * self._rate_hz()))
-        end = sequence + n_missing
         while self._missing is not None and (cut := self._missing[0] + n_report) <= end:
             out += self._close_gap(cut)
             self._missing = (cut, self._time_ns(cut)) if cut < end else None
-        self._expected_sequence = end
         return out
 
     def _close_gap(self, end_sequence: int | None = None) -> list[SampleBlock | Gap]:
