@@ -10,7 +10,6 @@ import datetime as dt
 import difflib
 import ipaddress
 import json
-import re
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import fields, is_dataclass
@@ -25,7 +24,6 @@ from edge.config_lines import KeyPath
 from edge.config_sections import PATTERN_WORDS, Config, SecretReference
 from edge.errors import ConfigProblem
 
-_SECRET_WORDS = re.compile(r"secret|password|passphrase|token|credential|private|(^|_)key($|_)", re.IGNORECASE)
 _USE_REFERENCE = 'a secret never stands here; write { credential = "name" }, { file = "/path" } or { env = "NAME" }'
 
 
@@ -103,10 +101,10 @@ def _report(tree: Tree, detail: Mapping[str, Any]) -> None:
         message = "is required and missing"
     elif kind == "value_error":
         message = str(detail["ctx"]["error"])
-    elif _is_secret(path):
+    elif _is_secret(path):  # never with what was given
         message = _USE_REFERENCE if kind == "dataclass_type" else _expected(detail)
     else:
-        message = _expected(detail) + _given(path, detail["input"])
+        message = _expected(detail) + _given(detail["input"])
     tree.report(path, message)
 
 
@@ -136,20 +134,13 @@ def _expected(detail: Mapping[str, Any]) -> str:
     return f"expected {words[detail['type']]}" if detail["type"] in words else str(detail["msg"])
 
 
-def _given(path: KeyPath, value: Any) -> str:
-    """Return what was given, unless its name says that it may be a secret."""
-    if _looks_secret(path):
-        return ""
+def _given(value: Any) -> str:
     if isinstance(value, dict):
         return ", got a table"
     if isinstance(value, list):
         return f", got a list of {len(value)}"
     text = json.dumps(value, ensure_ascii=False)
     return f", got {text if len(text) <= 80 else text[:80] + '…'}"
-
-
-def _looks_secret(path: KeyPath) -> bool:
-    return any(isinstance(part, str) and _SECRET_WORDS.search(part) for part in path)
 
 
 def _unknown(path: KeyPath) -> str:

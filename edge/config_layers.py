@@ -160,7 +160,16 @@ def lay_override(tree: Tree, parts: tuple[str, ...], text: str, *, source: str) 
     _set(tree, table, (*path, rest[0]), text, source)
 
 
+def is_reference(table: Mapping[str, Any]) -> bool:
+    """Return whether a table says where a secret is kept: one value, replaced whole by a later layer."""
+    return bool(table) and table.keys() <= {"credential", "file", "env"}
+
+
 def _set(tree: Tree, table: dict[str, Any], path: KeyPath, text: str, source: str) -> None:
+    if is_reference(table) and is_reference({str(path[-1]): text}):
+        table.clear()
+        _forget(tree, path[:-1])
+        tree.origins[path[:-1]] = Origin(source=source, line=None)
     _forget(tree, path)
     table[str(path[-1])] = _scalar(text)
     tree.origins[path] = Origin(source=source, line=None)
@@ -214,7 +223,7 @@ class _Overlay:
         for key, value in top.items():
             path, file_path = (*at, key), (*in_file, key)
             below = base.get(key)
-            if isinstance(value, dict) and isinstance(below, dict):
+            if isinstance(value, dict) and isinstance(below, dict) and not is_reference(value):
                 self.table(below, value, path, file_path)
             elif not at and key in NAMED_BY and _is_tables(value) and _is_tables(below):
                 self._items(below, value, key)

@@ -9,7 +9,7 @@ from dataclasses import fields
 from typing import Any
 
 from edge.config_checks import adapter
-from edge.config_layers import Origin
+from edge.config_layers import Origin, is_reference
 from edge.config_lines import KeyPath
 from edge.config_sections import Config
 from edge.messages import Json
@@ -42,14 +42,14 @@ def _table(values: Mapping[str, Any], path: KeyPath, origins: Mapping[KeyPath, O
     below = []
     for key, value in values.items():
         at = (*path, key)
-        if isinstance(value, dict) and not _is_reference(value):
+        if isinstance(value, dict) and not is_reference(value):
             below.append((at, value, f"[{_header(at)}]"))
         elif isinstance(value, list) and value and all(isinstance(item, dict) for item in value):
             below += [((*at, index), item, f"[[{_header(at)}]]") for index, item in enumerate(value)]
         elif not (isinstance(value, list) and not value and key in _TABLES and not path):
             yield f"{key} = {toml_value(value)}" + _origin_comment(at, origins)
     for at, table, header in below:
-        if any(not isinstance(value, dict) or _is_reference(value) for value in table.values()):
+        if any(not isinstance(value, dict) or is_reference(value) for value in table.values()):
             yield from ("", header)
         yield from _table(table, at, origins)
 
@@ -62,10 +62,6 @@ def _origin_comment(path: KeyPath, origins: Mapping[KeyPath, Origin] | None) -> 
 
 def _header(path: KeyPath) -> str:
     return ".".join(part for part in path if isinstance(part, str))
-
-
-def _is_reference(value: Mapping[str, Any]) -> bool:
-    return len(value) == 1 and next(iter(value)) in {"credential", "file", "env"}
 
 
 def toml_value(value: Json) -> str:

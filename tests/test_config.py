@@ -421,7 +421,9 @@ def test_sections_refuse_misuse_from_python_too():
 def test_equal_settings_have_equal_hashes(write):
     """Order, comments and writing defaults down do not matter; a value does."""
     first, second, third = write(
-        '[mqtt]\nport = 1883 # x\nhost = "a"', '[mqtt]\nhost = "a"\nport = 1883\ntls = true', '[mqtt]\nhost = "b"'
+        "[model.a]\nbundle = 'a'\n[model.b]\nbundle = 'b' # x",
+        "[model.b]\nbundle = 'b'\n[model.a]\nhop_s = 2\nbundle = 'a'",
+        "[model.a]\nbundle = 'a'",
     )
 
     hashes = [config_sha256(load_config([path]).config) for path in (first, second, third)]

@@ -69,6 +69,25 @@ def test_the_configuration_shows_the_reference_only(tmp_path):
     assert f'password = {{ file = "{file}" }}' in shown[0][0]
 
 
+@pytest.mark.parametrize("by", ["file", "environment", "command line", "command line, whole"])
+def test_a_later_layer_replaces_a_reference_whole(tmp_path, by):
+    """A file kept for one and a credential for another layer do not add up to two places."""
+    first, second = tmp_path / "a.toml", tmp_path / "b.toml"
+    first.write_text('[mqtt]\nusername = "u"\npassword = { file = "/a" }')
+    second.write_text('[mqtt.password]\ncredential = "b"')
+
+    loaded = {
+        "file": lambda: load_config([first, second]),
+        "environment": lambda: load_config([first], {"VITALEDGE__MQTT__PASSWORD__CREDENTIAL": "b"}),
+        "command line": lambda: load_config([first], {}, ["mqtt.password.credential=b"]),
+        "command line, whole": lambda: load_config([first], {}, ['mqtt.password={ credential = "b" }']),
+    }[by]()
+
+    assert loaded.config.mqtt.password == SecretReference(credential="b")
+    assert str(first) not in str(loaded.origins["mqtt", "password"])
+    assert ("mqtt", "password", "file") not in loaded.origins
+
+
 @pytest.mark.parametrize("text", [SECRET, SECRET + "\n", SECRET + "\r\n"])
 def test_a_secret_is_read_from_each_kind_of_reference(tmp_path, text):
     """One line break at the end of a file is not part of the secret."""
