@@ -161,7 +161,7 @@ class Classifier:
         with np.errstate(over="ignore", invalid="ignore"):  # values near the largest float: not finite, so refused
             centred = values - values.mean(axis=0)
             spread = centred.std(axis=0)
-            # A constant 0.1 has a spread of 1e-17 by rounding alone; that must not be blown up into a signal.
+            # The tail of a filter differs in its last digits only; that must not be blown up into a signal.
             is_flat = spread <= _FLAT_RATIO * np.abs(values).max(axis=0)
             scaled = centred / np.where(is_flat, np.nan, spread)
         return scaled if np.isfinite(scaled).all() else None

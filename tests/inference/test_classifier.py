@@ -140,8 +140,14 @@ class TestNormalisation:
 
     @pytest.mark.parametrize("level", [0.0, 0.1, 1e-300, 1e300, -7.3])
     def test_a_flat_line_is_not_blown_up_into_a_signal(self, classifier, level):
-        """A constant 0.1 has a spread of 1e-17 by rounding alone."""
         assert classifier.push(window(level))[0].absent == "flat"
+
+    def test_rounding_is_no_signal(self, classifier):
+        """A filter's tail differs from a constant in the last digit only."""
+        values = np.full((N_SAMPLES, 1), 0.1)
+        values[::2] = np.nextafter(0.1, 1.0)
+
+        assert classifier.push(window(values=values))[0].absent == "flat"
 
 
 @pytest.mark.parametrize(
