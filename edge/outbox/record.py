@@ -191,6 +191,8 @@ class Batch:
 
     epoch: str
     records: tuple[Record, ...]
+    last_sequence: int
+    """Where to read on, also when the rows up to there were damaged."""
     is_last: bool
     """Nothing more of this lane was on disk."""
     notices: tuple[Notice, ...] = ()

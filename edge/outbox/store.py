@@ -139,7 +139,11 @@ class Store:
         notice = Notice(trouble=Trouble.ROW_DAMAGED, detail=f"{len(bad)} rows failed their check", n_records=len(bad))
         records = tuple(record for _, record in pairs if record is not None)
         return Batch(
-            epoch=self.epoch, records=records, is_last=len(found) < n_at_most, notices=(notice,) if bad else ()
+            epoch=self.epoch,
+            records=records,
+            last_sequence=rows.integer(found[-1][0]) if found else after_sequence,
+            is_last=len(found) < n_at_most,
+            notices=(notice,) if bad else (),
         )
 
     def prune(self, now: Stamp) -> int:

@@ -157,8 +157,16 @@ class OutboxWriter:
         self._add(Append(entries=(entry,), on_done=None))
 
     async def pending(self, lane: Lane, after_sequence: int, n_at_most: int) -> Batch:
-        """Return the next records of `lane` beyond `after_sequence`, oldest first."""
-        batch = await self._call(lambda store: store.pending(lane, after_sequence, n_at_most, self._now()))
+        """Return the next records of `lane` beyond `after_sequence`, oldest first, without those to be removed."""
+
+        def ask(store: Store) -> Batch:
+            found = store.pending(lane, after_sequence, n_at_most, self.now())
+            with self._changed:
+                gone = {(record.epoch, record.sequence) for record in self._backlog.removals}
+            left = tuple(record for record in found.records if (record.epoch, record.sequence) not in gone)
+            return replace(found, records=left)
+
+        batch = await self._call(ask)
         for notice in batch.notices:
             self._tell(notice)
         return batch
@@ -179,7 +187,7 @@ class OutboxWriter:
 
     def stats(self) -> OutboxStats:
         """Return the figures of the last commit with ages as of now."""
-        now = self._now()
+        now = self.now()
         latencies = sorted(self._latencies_ns.copy())
         return replace(
             self._figures,
@@ -188,6 +196,15 @@ class OutboxWriter:
             n_dropped=dict(self._backlog.n_dropped),
             commit_p50_ms=_percentile_ms(latencies, 0.50),
             commit_p99_ms=_percentile_ms(latencies, 0.99),
+        )
+
+    def now(self) -> Stamp:
+        """Return this instant as records are stamped with it."""
+        return Stamp(
+            boot=self._boot,
+            monotonic_ns=self._clock.monotonic_ns(),
+            wall_ns=self._clock.wall_ns(),
+            clock=self._clock.state(),
         )
 
     async def close(self) -> None:
@@ -253,14 +270,6 @@ class OutboxWriter:
         with contextlib.suppress(RuntimeError):  # the loop was closed without waiting for us; nobody is left to tell
             self._loop.call_soon_threadsafe(callback)
 
-    def _now(self) -> Stamp:
-        return Stamp(
-            boot=self._boot,
-            monotonic_ns=self._clock.monotonic_ns(),
-            wall_ns=self._clock.wall_ns(),
-            clock=self._clock.state(),
-        )
-
     # From here on: the writer's thread.
 
     def _run(self, opened: asyncio.Future[Opening]) -> None:
@@ -288,7 +297,7 @@ class OutboxWriter:
                 store.close()
 
     def _opened(self) -> Store:
-        store = Store(self._path, self._retention, self._describe_loss, self._now())
+        store = Store(self._path, self._retention, self._describe_loss, self.now())
         self._boot = store.boot
         self._refresh(store)
         return store
@@ -375,7 +384,7 @@ class OutboxWriter:
         self, store: Store, entries: Sequence[Entry], removed: Sequence[int] = (), losses: Sequence[Loss] = ()
     ) -> tuple[int, ...]:
         began_ns = self._clock.monotonic_ns()
-        done = store.append(entries, self._now(), losses, removed)
+        done = store.append(entries, self.now(), losses, removed)
         self._latencies_ns.append(self._clock.monotonic_ns() - began_ns)
         self._n_committed += len(entries)
         self._n_removed += len(removed)
@@ -386,7 +395,7 @@ class OutboxWriter:
         return done.sequences
 
     def _prune(self, store: Store) -> None:
-        now = self._now()
+        now = self.now()
         if (
             self._pruned_at_ns is not None
             and now.monotonic_ns - self._pruned_at_ns < self._settings.prune_every_s * 1e9

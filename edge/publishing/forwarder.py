@@ -1,0 +1,333 @@
+"""Drains the outbox to the broker: alerts first, and a record leaves the disk only when the far end has it.
+
+One task does everything in turn: acknowledgements, removals, reading ahead, sending, waiting.  The rules are in
+`window`; here are the connection, the clock and the outbox.
+
+Order at the start of a connection: ``$state`` online, birth, then the lanes.  Order of a stop: what is under way
+gets a moment to be acknowledged, then ``$state`` stopped, then DISCONNECT; what is unacknowledged stays on disk.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import collections
+import contextlib
+import logging
+import random
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from edge.clock import Clock
+from edge.errors import PublishError, PublishFault
+from edge.outbox.record import Lane, Record, age_s
+from edge.outbox.writer import OutboxWriter
+from edge.publishing.mqtt import Acknowledged, Closed, Connected, Message, MqttConnection, MqttSettings, Protocol
+from edge.publishing.payloads import Announcement, schema_of, seal
+from edge.publishing.topics import Topics
+from edge.publishing.window import DeliveryRule, Outcome, Window, WindowSettings, backoff_s, judge
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ForwarderSettings:
+    """How patient the forwarder is."""
+
+    window: WindowSettings = field(default_factory=WindowSettings)
+    reconnect_first_s: float = 1.0
+    """Longest wait before the first attempt after a failure; doubles, with full jitter."""
+    reconnect_last_s: float = 60.0
+    """Longest wait at all; a broker that comes back is found within a minute."""
+    hist_after_s: float = 60.0
+    """A message that is sent later than this after it was written is history."""
+    stop_timeout_s: float = 3.0
+    """Real seconds that an ordered stop may take per step; then the rest stays on disk."""
+    delivery: DeliveryRule = DeliveryRule.PUBACK
+    """When a record may leave the disk."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ForwarderStats:
+    """The uplink at one moment."""
+
+    is_connected: bool = False
+    reason: str = "not started"
+    """Why it is not connected; empty while it is."""
+    fault: PublishFault | None = None
+    protocol: str | None = None
+    delivery: DeliveryRule = DeliveryRule.PUBACK
+    n_sent: int = 0
+    n_acknowledged: int = 0
+    n_unheard: int = 0
+    """Readings that nobody had subscribed to when they expired."""
+    n_nobody: int = 0
+    """Times that the broker had nobody for an alert, summary or gap, which is therefore kept."""
+    n_refused: Mapping[str, int] = field(default_factory=dict)
+    """Refusals by reason code, ``0x87``."""
+    n_in_flight: int = 0
+    n_paused: int = 0
+    """Families of topics that wait for another try."""
+    n_connects: int = 0
+    n_failed_connects: int = 0
+
+
+class Forwarder:
+    """The uplink of one gateway.
+
+    Parameters
+    ----------
+    outbox : OutboxWriter
+        Open; its commits wake the forwarder.
+    mqtt : MqttSettings
+        The broker.
+    topics : Topics
+        Where ``$state`` is.
+    clock : Clock
+        For back-off and ages.
+    announcements : callable
+        What to publish retained on every connect, the birth; called anew each time.
+    settings : ForwarderSettings
+        Patience and window.
+    jitter : random.Random
+        For the back-off; not for secrets.
+    """
+
+    def __init__(
+        self,
+        outbox: OutboxWriter,
+        mqtt: MqttSettings,
+        topics: Topics,
+        clock: Clock,
+        *,
+        announcements: Callable[[], Sequence[Announcement]] = tuple,
+        settings: ForwarderSettings | None = None,
+        jitter: random.Random | None = None,
+    ) -> None:
+        self._outbox = outbox
+        self._mqtt = mqtt
+        self._topics = topics
+        self._clock = clock
+        self._announcements = announcements
+        self._settings = settings or ForwarderSettings()
+        self._jitter = jitter or random.Random()
+        self._window = Window(self._settings.window, self._jitter.random)
+        self._protocol = Protocol.V5 if mqtt.protocol is Protocol.AUTO else mqtt.protocol
+        self._wake = asyncio.Event()
+        self._is_stopping = asyncio.Event()
+        self._link = Closed(reason="not started", fault=PublishFault.OTHER)
+        self._is_connected = False
+        self._counts: collections.Counter[str] = collections.Counter()
+        self._refused: collections.Counter[str] = collections.Counter()
+
+    async def run(self) -> None:
+        """Forward until `stop`; a broker that is away or refuses is tried again for ever."""
+        self._outbox.on_commit(self._news)
+        n_failures = 0
+        try:
+            while not self._is_stopping.is_set():
+                try:
+                    connection, agreed = await self._connected()
+                except PublishError as error:
+                    self._note_failure(error)
+                    if self._is_other_protocol_next(error):
+                        continue
+                    wait_s = self._backoff_s(n_failures)
+                    n_failures += 1
+                    await self._pause(wait_s, self._is_stopping)
+                    continue
+                try:
+                    began_ns = self._clock.monotonic_ns()
+                    await self._serve(connection, agreed)
+                finally:
+                    self._is_connected = False
+                    await connection.close(self._settings.stop_timeout_s)
+                # A connection that did not last counts as a failure, lest a broker that drops us is hammered.
+                is_lasting = self._clock.monotonic_ns() - began_ns > self._settings.reconnect_last_s * 1e9
+                n_failures = 0 if is_lasting else n_failures + 1
+                await self._pause(self._backoff_s(n_failures - 1) if n_failures else 0.0, self._is_stopping)
+        finally:
+            self._outbox.on_commit(None)
+
+    def stop(self) -> None:
+        """Ask `run` to end in order; it returns within a few `stop_timeout_s`."""
+        self._is_stopping.set()
+        self._wake.set()
+
+    def stats(self) -> ForwarderStats:
+        """Return the uplink's figures."""
+        return ForwarderStats(
+            is_connected=self._is_connected,
+            reason="" if self._is_connected else self._link.reason,
+            fault=None if self._is_connected else self._link.fault,
+            protocol=self._protocol.value if self._is_connected else None,
+            delivery=self._settings.delivery,
+            n_sent=self._counts["sent"],
+            n_acknowledged=self._counts["acknowledged"],
+            n_unheard=self._counts["unheard"],
+            n_nobody=self._counts["nobody"],
+            n_refused=dict(self._refused),
+            n_in_flight=self._window.n_in_flight if self._is_connected else 0,
+            n_paused=self._window.n_paused,
+            n_connects=self._counts["connects"],
+            n_failed_connects=self._counts["failed-connects"],
+        )
+
+    async def _connected(self) -> tuple[MqttConnection, Connected]:
+        will = Message(topic=self._topics.state, payload=b"offline", is_retained=True)
+        connection = MqttConnection(self._mqtt, self._protocol, will, self._wake.set)
+        try:
+            agreed = await connection.open()
+        except BaseException:
+            connection.abandon()
+            raise
+        self._counts["connects"] += 1
+        self._is_connected = True
+        _log.info("mqtt.connected host=%s port=%d protocol=%s", self._mqtt.host, self._mqtt.port, agreed.protocol)
+        return connection, agreed
+
+    async def _serve(self, connection: MqttConnection, agreed: Connected) -> None:
+        """Forward until the connection ends or a stop is asked for."""
+        self._window.begin(agreed.receive_maximum)
+        self._announce(connection, b"online", *self._announcements())
+        while not self._is_stopping.is_set():
+            self._wake.clear()  # before looking, so that nothing that happens meanwhile is missed
+            if not self._handle(connection):
+                return
+            await self._read_ahead()
+            self._send(connection)
+            await self._until_news()
+        await self._end_in_order(connection)
+
+    def _announce(self, connection: MqttConnection, state: bytes, *announcements: Announcement) -> None:
+        messages = [Announcement(topic=self._topics.state, body=state), *announcements]
+        for message in messages:
+            packet_id = connection.publish(Message(topic=message.topic, payload=message.body, is_retained=True))
+            self._window.sent(packet_id, None)
+
+    def _handle(self, connection: MqttConnection) -> bool:
+        """Draw the consequences of what the broker said; return whether the connection still stands."""
+        delivered: list[Record] = []
+        is_open = True
+        for event in connection.take():
+            if isinstance(event, Acknowledged):
+                delivered += self._settled(event)
+            elif isinstance(event, Closed):
+                self._link = event
+                is_open = False
+                _log.warning("mqtt.disconnected reason=%s", event.reason)
+        if delivered:
+            self._outbox.remove(delivered)
+        return is_open
+
+    def _settled(self, event: Acknowledged) -> list[Record]:
+        """Return the record that may be removed now, if any."""
+        record = self._window.record_of(event.packet_id)
+        now_ns = self._clock.monotonic_ns()
+        if record is None:
+            self._window.settle(event.packet_id, Outcome.DELIVERED, now_ns)
+            if event.reason_code >= 0x80:
+                self._refused[f"0x{event.reason_code:02x}"] += 1
+                _log.warning("mqtt.announcement_refused code=0x%02x", event.reason_code)
+            return []
+        is_expired = record.expiry_s is not None and self._age_s(record) >= record.expiry_s
+        outcome = judge(record, event.reason_code, is_expired=is_expired, rule=self._settings.delivery)
+        self._window.settle(event.packet_id, outcome, now_ns)
+        match outcome:
+            case Outcome.DELIVERED:
+                self._counts["acknowledged"] += 1
+            case Outcome.UNHEARD | Outcome.NOBODY:
+                self._counts[outcome] += 1
+            case Outcome.REFUSED:
+                self._refused[f"0x{event.reason_code:02x}"] += 1
+                _log.warning("mqtt.refused topic=%s code=0x%02x", record.topic, event.reason_code)
+        return [record] if outcome in {Outcome.DELIVERED, Outcome.UNHEARD} else []
+
+    async def _read_ahead(self) -> None:
+        for lane in Lane:
+            after_sequence = self._window.wanted(lane)
+            if after_sequence is not None:
+                self._window.absorb(lane, await self._outbox.pending(lane, after_sequence, self._window.n_ready))
+
+    def _send(self, connection: MqttConnection) -> None:
+        while (record := self._window.next(self._clock.monotonic_ns())) is not None:
+            self._window.sent(connection.publish(self._message(record)), record)
+            self._counts["sent"] += 1
+
+    def _message(self, record: Record) -> Message:
+        record_age_s = self._age_s(record)
+        is_expired = record.expiry_s is not None and record_age_s >= record.expiry_s
+        is_history = is_expired or record_age_s > self._settings.hist_after_s
+        # History must not expire on its way: it is marked, and the one who reads it wants it all.
+        expiry_s = None if record.expiry_s is None or is_history else record.expiry_s - record_age_s
+        return Message(
+            topic=record.topic,
+            payload=seal(
+                record,
+                gateway=self._topics.gateway,
+                published_ns=self._clock.wall_ns(),
+                is_history=is_history,
+            ),
+            qos=record.qos,
+            is_retained=record.is_retained,
+            expiry_s=expiry_s,
+            user_properties={
+                "schema": schema_of(record),
+                "boot": f"b-{record.stamp.boot}",
+                "seq": str(record.sequence),
+                "hist": str(is_history).lower(),
+            },
+        )
+
+    def _age_s(self, record: Record) -> float:
+        return age_s(record.stamp, self._outbox.now())
+
+    async def _end_in_order(self, connection: MqttConnection) -> None:
+        """Wait a moment for what is under way, say ``stopped``, and wait for that too."""
+        await self._until_settled(connection)
+        self._announce(connection, b"stopped")
+        await self._until_settled(connection)
+        self._link = Closed(reason="stopped", fault=PublishFault.OTHER)
+
+    async def _until_settled(self, connection: MqttConnection) -> None:
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(self._settings.stop_timeout_s):
+                while self._handle(connection) and self._window.n_in_flight:
+                    self._wake.clear()
+                    await self._wake.wait()
+
+    def _news(self) -> None:
+        self._window.news()
+        self._wake.set()
+
+    async def _until_news(self) -> None:
+        retry_ns = self._window.next_retry_ns()
+        if retry_ns is None:
+            await self._wake.wait()
+        else:
+            await self._pause((retry_ns - self._clock.monotonic_ns()) / 1e9, self._wake)
+
+    async def _pause(self, duration_s: float, interruption: asyncio.Event) -> None:
+        """Return after `duration_s` of the given clock, or when `interruption` is set."""
+        sleeper = asyncio.create_task(self._clock.sleep(max(0.0, duration_s)), name="forwarder-pause")
+        waker = asyncio.create_task(interruption.wait(), name="forwarder-wake")
+        try:
+            await asyncio.wait({sleeper, waker}, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            sleeper.cancel()
+            waker.cancel()
+
+    def _backoff_s(self, n_failures: int) -> float:
+        settings = self._settings
+        return backoff_s(n_failures, settings.reconnect_first_s, settings.reconnect_last_s, self._jitter.random())
+
+    def _note_failure(self, error: PublishError) -> None:
+        self._counts["failed-connects"] += 1
+        self._link = Closed(reason=str(error), fault=error.reason)
+        _log.warning("mqtt.unavailable reason=%s error=%s", error.reason, error)
+
+    def _is_other_protocol_next(self, error: PublishError) -> bool:
+        """Choose the other version after a broker did not understand ours; return whether to try it at once."""
+        if self._mqtt.protocol is not Protocol.AUTO or error.reason is not PublishFault.PROTOCOL:
+            return False
+        self._protocol = Protocol.V311 if self._protocol is Protocol.V5 else Protocol.V5
+        return self._protocol is Protocol.V311
