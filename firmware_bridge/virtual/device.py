@@ -49,7 +49,7 @@ TICK_RATE_HZ = 1_000_000
 _NS_PER_TICK = NS_PER_S // TICK_RATE_HZ
 TICK_RANGE = 1 << 32
 FRAME_RANGE = 1 << 16
-FIRST_BOOT_ID = 1
+BOOT_RANGE = 1 << 32
 MODEL = "virtual"
 FIRMWARE = "1.0.0"
 BACKFILL_PERIOD_NS = 20_000_000
@@ -70,9 +70,11 @@ class VirtualSensor:
         The sensor's settings and the faults; the patient too unless there is another source.
     source : Source, optional
         What is sampled instead of the scenario's patient, such as a `PlaybackPatient`.
+    boot_id : int
+        Number of the first boot; a program that is started again gives another one, as R9 of the protocol asks.
     """
 
-    def __init__(self, scenario: Scenario, source: Source | None = None) -> None:
+    def __init__(self, scenario: Scenario, source: Source | None = None, *, boot_id: int = 1) -> None:
         self._scenario = scenario
         self._settings = scenario.sensor
         self._source: Source = source or VirtualPatient(scenario, history_s=60.0)
@@ -89,7 +91,7 @@ class VirtualSensor:
         )
         self._elapsed_ns = 0
         self._now_ns = 0
-        self._boot_id = FIRST_BOOT_ID
+        self._boot_id = self._first_boot_id = boot_id
         self._boot_ns = 0
         self._is_up = True
         self._frame_sequence = 0
@@ -223,7 +225,9 @@ class VirtualSensor:
 
     def _ticks(self, at_ns: int) -> int:
         start_s = self._settings.start_ticks_before_wrap_s
-        start = 0 if start_s is None or self._boot_id != FIRST_BOOT_ID else TICK_RANGE - round(start_s * TICK_RATE_HZ)
+        start = (
+            0 if start_s is None or self._boot_id != self._first_boot_id else TICK_RANGE - round(start_s * TICK_RATE_HZ)
+        )
         return (start + (at_ns - self._boot_ns) // _NS_PER_TICK) % TICK_RANGE
 
     def _send(self, packet: Packet) -> None:
@@ -270,12 +274,12 @@ class VirtualSensor:
     def _come_up(self, at_ns: int) -> None:
         """Begin again as after power-on: another boot, every counter at zero, the patient where they are."""
         self._is_up = True
-        self._boot_id += 1
+        self._boot_id = (self._boot_id + 1) % BOOT_RANGE
         self._boot_ns = at_ns
         self._frame_sequence = 0
         self._decoder.reset("firmware-reset")
         for sender in self._senders:
-            sender.restart()
+            sender.restart(at_ns)
         self._conditions = {key: state for key, state in self._conditions.items() if state[0]}
         self._say_hello(at_ns)
 
@@ -291,25 +295,32 @@ class VirtualSensor:
             self._send(reading)
 
     def _obey(self, command: Command) -> None:
-        sender = next((sender for sender in self._senders if sender.stream_id == command.stream_id), None)
+        is_for_all = command.stream_id == WHOLE_DEVICE
+        chosen = [sender for sender in self._senders if is_for_all or sender.stream_id == command.stream_id]
         stored: list[SamplesPacket] = []
         result, value = CommandResult.DONE, 0
+        has_news = command.code == CommandCode.IDENTIFY
         if command.code not in set(CommandCode):
             result = CommandResult.UNKNOWN_COMMAND
-        elif command.code == CommandCode.IDENTIFY:
+        elif has_news:
             pass
-        elif sender is None:
+        elif not chosen:
             result = CommandResult.UNKNOWN_STREAM
+        elif command.code in {CommandCode.START, CommandCode.STOP}:
+            is_running = command.code == CommandCode.START
+            has_news = any(sender.is_running != is_running for sender in chosen)
+            for sender in chosen:
+                sender.is_running = is_running
+        elif is_for_all:
+            result = CommandResult.BAD_ARGUMENT
         elif command.code == CommandCode.SET_RATE:
-            value = sender.descriptor().rate_mhz
+            value = chosen[0].descriptor().rate_mhz
             result = CommandResult.DONE if command.argument == value else CommandResult.NOT_SUPPORTED
-        elif command.code == CommandCode.BACKFILL:
-            stored = sender.stored(command.argument, command.count, self._ticks)
-            value = sum(packet.n_samples for packet in stored)
         else:
-            sender.is_running = command.code == CommandCode.START
+            stored = chosen[0].stored(command.argument, command.count, self._ticks)
+            value = sum(packet.n_samples for packet in stored)
         self._send(CommandAck(command_id=command.command_id, code=command.code, result_code=result, value=value))
-        if result is CommandResult.DONE and command.code in {CommandCode.IDENTIFY, CommandCode.SET_RATE}:
+        if has_news:
             self._say_hello(self._now_ns)
         for k, packet in enumerate(stored, start=1):
             self._at(self._now_ns + k * BACKFILL_PERIOD_NS, 4, partial(self._send_stored, packet, self._boot_id))

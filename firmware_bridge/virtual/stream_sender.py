@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from collections.abc import Callable
 
@@ -78,6 +79,9 @@ class StreamSender:
         self._index += len(values)
         if not is_up:
             return []
+        # The packet in which a restart fell holds samples that the new boot has not taken.
+        n_before_boot = min(len(values), max(0, self._boot_index - first))
+        first, values = first + n_before_boot, values[n_before_boot:]
         packets = []
         # A recording may have holes.  What was not measured is not sent: the counter shows that it is missing.
         for start, end in _runs(np.asarray(np.isfinite(values).all(axis=1))):
@@ -100,9 +104,9 @@ class StreamSender:
                 found.append(self._packed(low, counts[low - first : high - first], ticks_at, is_backfill=True))
         return found
 
-    def restart(self) -> None:
-        """Count from zero again and forget what was stored, as after power-on."""
-        self._boot_index = self._index
+    def restart(self, at_ns: int) -> None:
+        """Count from zero again from `at_ns` of the story on and forget what was stored, as after power-on."""
+        self._boot_index = math.ceil(at_ns * self._info.nominal_rate_hz / NS_PER_S)
         self._store.clear()
         self.is_running = True
 

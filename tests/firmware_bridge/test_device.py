@@ -130,13 +130,14 @@ def test_a_sample_is_not_sent_before_it_was_taken():
 
 
 def test_frame_counter_wraps_without_a_step():
-    """Frames are numbered modulo 65536; half an hour needs more than one round of them."""
-    sensor = sensor_with(streams=("respiration",), respiration_rate_hz=100, packet_ms=10, hello_period_s=0)
+    """Frames are numbered modulo 65536."""
+    sensor = sensor_with()
+    sensor._frame_sequence = 65_530  # half an hour of frames later
 
-    numbers = [frame.sequence for frame in frames(sensor.advance(700 * S))]
+    numbers = [frame.sequence for frame in frames(sensor.advance(2 * S))]
 
-    assert len(numbers) > 1 << 16
-    assert (np.diff(numbers) % (1 << 16) == 1).all()
+    assert numbers[:8] == [65_530, 65_531, 65_532, 65_533, 65_534, 65_535, 0, 1]
+    assert (np.diff(numbers) % 65_536 == 1).all()
 
 
 def test_ticks_can_start_just_before_they_roll_over():
@@ -305,9 +306,26 @@ def test_a_reset_begins_a_new_boot_with_counters_at_zero():
     assert np.abs(counts - heart[at : at + len(counts), 0]).max() < 1e-3
 
 
+@settings(max_examples=25, deadline=None)
+@given(st.floats(1.0, 3.0), st.floats(0.0, 0.4))
+def test_after_a_reset_counters_and_ticks_agree(at_s, restart_s):
+    """Invariant: whenever a restart falls, sample n of the new boot has the ticks of its instant after power-on."""
+    items = decoded(sensor_with(fault("firmware-reset", at_s, restart_s=restart_s)).advance(5 * S))
+
+    second = next(k for k, item in enumerate(items) if isinstance(item, Hello) and item.boot_id == 2)
+    for stream_id, period_ticks in ((1, 4_000), (2, 10_000), (3, 40_000), (4, 20_000)):
+        packets = stream(items[second:], stream_id)
+        first = packets[0]
+        assert first.sequence == 0
+        assert first.ticks < period_ticks
+        for packet in packets:
+            assert abs(packet.ticks - first.ticks - packet.sequence * period_ticks) <= 1
+
+
 def test_a_drifting_crystal_runs_ahead_of_true_time():
-    """With 500 ppm the sensor sends half a sample a thousand more than its nominal rate says."""
-    exact, fast = sensor_with(), sensor_with(fault("clock-drift", 0, 1000, drift_ppm=500))
+    """With 500 ppm the sensor sends one sample in two thousand more than its nominal rate says."""
+    exact = sensor_with(streams=("ecg",))
+    fast = sensor_with(fault("clock-drift", 0, 1000, drift_ppm=500), streams=("ecg",))
 
     n_exact = sum(packet.n_samples for packet in stream(decoded(exact.advance(400 * S))))
     n_fast = sum(packet.n_samples for packet in stream(decoded(fast.advance(400 * S))))
@@ -336,7 +354,9 @@ def test_stopped_stream_keeps_counting():
     sensor.receive(packet_line(Command(command_id=6, code=CommandCode.START, stream_id=1), sequence=1))
     again = decoded(sensor.advance(5 * S))
 
-    assert decoded(stop) == [CommandAck(command_id=5, code=CommandCode.STOP, result_code=CommandResult.DONE)]
+    ack, hello = decoded(stop)
+    assert ack == CommandAck(command_id=5, code=CommandCode.STOP, result_code=CommandResult.DONE)
+    assert [descriptor.is_running for descriptor in hello.streams] == [False, True, True, True]
     assert not stream(silent)
     assert stream(silent, 2)
     assert stream(again)[0].sequence == 1000
@@ -349,11 +369,13 @@ def test_stopped_stream_keeps_counting():
         (Command(command_id=2, code=77), CommandResult.UNKNOWN_COMMAND),
         (Command(command_id=3, code=CommandCode.SET_RATE, stream_id=1, argument=500_000), CommandResult.NOT_SUPPORTED),
         (Command(command_id=4, code=CommandCode.SET_RATE, stream_id=1, argument=250_000), CommandResult.DONE),
+        (Command(command_id=6, code=CommandCode.SET_RATE, argument=250_000), CommandResult.BAD_ARGUMENT),
+        (Command(command_id=7, code=CommandCode.STOP), CommandResult.DONE),
         (Command(command_id=5, code=CommandCode.IDENTIFY), CommandResult.DONE),
     ],
 )
 def test_every_command_is_acknowledged_once(command, result):
-    """A command gets one answer that says what became of it; identify brings a hello after it."""
+    """A command gets one answer that says what became of it; a hello follows where there is something new to say."""
     sensor = sensor_with()
     sensor.advance(1 * S)
 
@@ -361,7 +383,7 @@ def test_every_command_is_acknowledged_once(command, result):
 
     acks = of_type(answer, CommandAck)
     assert [(ack.command_id, ack.result_code) for ack in acks] == [(command.command_id, result)]
-    assert bool(of_type(answer, Hello)) == (result is CommandResult.DONE)
+    assert bool(of_type(answer, Hello)) == (command.code in {CommandCode.IDENTIFY, CommandCode.STOP} and not result)
 
 
 def test_stored_samples_are_sent_again_when_asked_for():
