@@ -20,6 +20,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+from edge.acquisition.capture import MAGIC as CAPTURE_MAGIC
 from edge.acquisition.csv_file import CsvSource
 from edge.acquisition.edf_file import EdfSource
 from edge.acquisition.record_blocks import (
@@ -110,11 +111,15 @@ def _open(path: Path, columns: Mapping[str, ChannelKind], rate_hz: float | None,
     if not path.is_file():
         raise RecordingError(f"{path}: no such file, and no WFDB header {path.name}.hea beside it")
     with path.open("rb") as file:
-        start = file.read(8)
-    if start in {b"0       ", b"\xffBIOSEMI"}:
+        start = file.read(len(CAPTURE_MAGIC))
+    if start == CAPTURE_MAGIC:
+        raise RecordingError(
+            f"{path}: a raw capture: bytes of a device, not samples", hint="it needs the device's codec"
+        )
+    if start[:8] in {b"0       ", b"\xffBIOSEMI"}:
         return _open_edf(path, columns, sensor)
     if path.suffix.lower() in {".edf", ".bdf", ".rec"}:
-        raise RecordingError(f"{path}: not an EDF or BDF file: it begins with {start!r}")
+        raise RecordingError(f"{path}: not an EDF or BDF file: it begins with {start[:8]!r}")
     if path.suffix.lower() in _SIGNAL_SUFFIXES:
         raise RecordingError(f"{path}: its WFDB header {path.stem}.hea is missing", hint="fetch it to the same folder")
     return CsvSource(lambda: _lines(path), name=path.stem, columns=columns, rate_hz=rate_hz, sensor=sensor)
