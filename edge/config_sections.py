@@ -16,7 +16,7 @@ from pydantic import ConfigDict, Field, with_config
 
 from edge.messages import Priority
 
-_STRICT = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False, use_attribute_docstrings=True)
+_STRICT = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
 
 _IDENTIFIER = r"^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$"
 _NAME = r"^[a-z][a-z0-9_]{0,62}$"
