@@ -8,8 +8,8 @@ Fed by the sensor supervision with what a transport read; what it wants to say i
         pipeline.push(item)
     transport.write(decoder.requests(now_ns))        # about once a second; often empty
 
-Keep the same decoder when a cable was pulled and plugged in again: the device's counters went on, so what was lost in
-between is counted exactly and what the device stored can be filled in.  `reset` is for another device on the line.
+`reset` between two links does not lose count: nothing is read until the device says hello again, and if it is the same
+device in the same boot its counters go on, so that the loss is exact and stored samples are asked for and filled in.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from __future__ import annotations
 from collections import Counter, deque
 from dataclasses import dataclass, replace
 
+from edge.acquisition.bridge_requests import BridgeRequests
 from edge.acquisition.bridge_streams import BridgeStream
 from edge.acquisition.bridge_values import TimePair, reading, status
 from edge.acquisition.framing import SEQUENCE_RANGE, Frame, FrameDecoder
@@ -34,7 +35,6 @@ from edge.acquisition.packets import (
     TimeResponse,
     UnknownPacket,
     decode_packet,
-    packet_line,
 )
 from edge.acquisition.unrolling import NS_PER_S, DeviceClock
 from edge.messages import (
@@ -49,7 +49,6 @@ from edge.messages import (
 )
 
 _RECENT_FRAMES = 32
-_OUTSTANDING_REQUESTS = 8
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,6 +57,8 @@ class BridgeSettings:
 
     sensor: str
     """Id of the sensor in the configuration; stands in everything that comes out."""
+    backfill_interval_s: float = 1.0
+    """Between two requests for samples that were lost and that the device may have stored."""
     time_sync_interval_s: float = 10.0
     """Between two time requests: six points in the minute over which `timeline` looks."""
     hello_retry_s: float = 1.0
@@ -118,8 +119,13 @@ class BridgeDecoder:
         self._n_lost_samples = 0
         self._n_backfilled_samples = 0
         self._n_device_resets = 0
-        self._sent_sequence = 0
-        self._command_id = 0
+        self._requests = BridgeRequests(
+            hello_retry_s=settings.hello_retry_s,
+            time_sync_interval_s=settings.time_sync_interval_s,
+            backfill_interval_s=settings.backfill_interval_s,
+            max_losses=settings.max_missing_ranges,
+        )
+        self._remembered: tuple[Hello, DeviceClock, dict[int, BridgeStream]] | None = None
         self._forget()
 
     def _forget(self) -> None:
@@ -127,9 +133,7 @@ class BridgeDecoder:
         self._clock: DeviceClock | None = None
         self._streams: dict[int, BridgeStream] = {}
         self._recent: deque[Frame] = deque(maxlen=_RECENT_FRAMES)
-        self._asked_at_ns: deque[int] = deque(maxlen=_OUTSTANDING_REQUESTS)
-        self._hello_asked_at_ns: int | None = None
-        self._time_asked_at_ns: int | None = None
+        self._requests.forget_device()
 
     def push(self, item: Chunk) -> list[BridgeItem]:
         """Return what `item` completed, in stream order."""
@@ -146,8 +150,10 @@ class BridgeDecoder:
         return [item for item in self._framing.flush() if isinstance(item, Corrupt)]
 
     def reset(self, reason: str) -> None:
-        """Forget the device: the next hello begins anew."""
+        """Begin a new link: nothing is read until a hello; the same boot of the same device then goes on counting."""
         self._framing.reset(reason)
+        if self._hello is not None and self._clock is not None:
+            self._remembered = (self._hello, self._clock, self._streams)
         self._forget()
 
     @property
@@ -169,17 +175,8 @@ class BridgeDecoder:
         return self.command(CommandCode.IDENTIFY)
 
     def requests(self, now_ns: int) -> bytes:
-        """Return what is due at `now_ns`: a request for a hello or for the device's clock; often nothing."""
-        if self._hello is None:
-            if _is_due(self._hello_asked_at_ns, now_ns, self._settings.hello_retry_s):
-                self._hello_asked_at_ns = now_ns
-                return self.greeting()
-            return b""
-        if not _is_due(self._time_asked_at_ns, now_ns, self._settings.time_sync_interval_s):
-            return b""
-        self._time_asked_at_ns = now_ns
-        self._asked_at_ns.append(now_ns)
-        return self._line(TimeRequest(host_ns=now_ns))
+        """Return what is due at `now_ns`: a request for a hello, the device's clock or lost samples; often nothing."""
+        return self._requests.due(now_ns, has_hello=self._hello is not None)
 
     def command(self, code: CommandCode, *, stream: str | None = None, argument: int = 0, count: int = 0) -> bytes:
         """Return a command to write; its `CommandAck` carries the id of the latest call modulo 65536.
@@ -195,15 +192,7 @@ class BridgeDecoder:
             if stream not in ids:
                 raise ValueError(f"expected one of the streams {sorted(ids)}, got {stream!r}")
             stream_id = ids[stream]
-        self._command_id = (self._command_id + 1) % SEQUENCE_RANGE
-        return self._line(
-            Command(command_id=self._command_id, code=code, stream_id=stream_id, argument=argument, count=count)
-        )
-
-    def _line(self, packet: Packet) -> bytes:
-        line = packet_line(packet, sequence=self._sent_sequence)
-        self._sent_sequence = (self._sent_sequence + 1) % SEQUENCE_RANGE
-        return line
+        return self._requests.command(code, stream_id, argument, count)
 
     def _frame(self, frame: Frame) -> list[BridgeItem]:
         if any(self._is_copy(frame, other) for other in self._recent):
@@ -245,6 +234,7 @@ class BridgeDecoder:
             case TimeResponse():
                 return [self._time_pair(packet, frame)]
             case CommandAck():
+                self._requests.hear_ack(packet)
                 return [packet]
             case UnknownPacket(packet_type=packet_type):
                 self._n_unknown_types[packet_type] += 1
@@ -258,10 +248,10 @@ class BridgeDecoder:
         if known is None or self._is_another_boot(hello):
             if known is not None:
                 out += self._device_reset(frame)
-            self._clock = DeviceClock(hello.tick_rate_hz, hello.ticks, frame.received_at_ns)
+            self._meet(hello, frame)
         elif known.tick_rate_hz != hello.tick_rate_hz:
             return [self._corrupt("value", frame)]  # a clock cannot change its rate within one boot
-        elif self._clock is not None:
+        if self._clock is not None:
             self._clock.observe(self._clock.unroll(hello.ticks, frame.received_at_ns), frame.received_at_ns)
         self._hello = hello
         for descriptor in hello.streams:
@@ -278,6 +268,17 @@ class BridgeDecoder:
         if known is None or replace(known, ticks=0) != replace(hello, ticks=0):
             out.append(self._identity(hello, frame))
         return out
+
+    def _meet(self, hello: Hello, frame: Frame) -> None:
+        """Take up the counters where the last link left them, or begin anew."""
+        self._clock = DeviceClock(hello.tick_rate_hz, hello.ticks, frame.received_at_ns)
+        if self._remembered is None:
+            return
+        known, clock, streams = self._remembered
+        self._remembered = None
+        same = (known.device_id, known.boot_id, known.tick_rate_hz)
+        if same == (hello.device_id, hello.boot_id, hello.tick_rate_hz):
+            self._clock, self._streams = clock, streams
 
     def _is_another_boot(self, hello: Hello) -> bool:
         known = self._hello
@@ -316,8 +317,7 @@ class BridgeDecoder:
         self._hello = None
         self._clock = None
         self._streams = {}
-        self._hello_asked_at_ns = None
-        self._asked_at_ns.clear()
+        self._requests.forget_device()
         self._recent.clear()
         return gaps
 
@@ -332,7 +332,10 @@ class BridgeDecoder:
         outcome = stream.take(packet, frame.received_at_ns, self._clock)
         if outcome.is_from_another_boot:
             return [*self._device_reset(frame), self._corrupt("no-hello", frame)]
-        self._n_lost_samples += outcome.n_lost_samples
+        if outcome.n_lost_samples:
+            self._n_lost_samples += outcome.n_lost_samples
+            start = outcome.blocks[0].sequence - outcome.n_lost_samples
+            self._requests.hear_loss(packet.stream_id, start, outcome.n_lost_samples)
         self._n_backfilled_samples += sum(len(block.values) for block in outcome.blocks if block.is_backfill)
         out: list[BridgeItem] = list(outcome.blocks)
         if outcome.n_repeated_samples:
@@ -342,9 +345,8 @@ class BridgeDecoder:
     def _time_pair(self, packet: TimeResponse, frame: Frame) -> TimePair | Corrupt:
         if self._clock is None:
             return self._corrupt("no-hello", frame)
-        if packet.host_ns not in self._asked_at_ns:
+        if not self._requests.hear_time(packet.host_ns):
             return self._corrupt("unasked", frame)
-        self._asked_at_ns.remove(packet.host_ns)
         received = self._clock.unroll(packet.received_ticks, frame.received_at_ns)
         sent = self._clock.unroll(packet.sent_ticks, frame.received_at_ns)
         self._clock.observe(sent, frame.received_at_ns)
@@ -365,7 +367,3 @@ class BridgeDecoder:
     def _corrupt(self, reason: str, frame: Frame) -> Corrupt:
         self._n_corrupt[reason] += 1
         return Corrupt(reason=reason, offset=frame.offset, n_bytes=frame.n_bytes)
-
-
-def _is_due(asked_at_ns: int | None, now_ns: int, interval_s: float) -> bool:
-    return asked_at_ns is None or now_ns - asked_at_ns >= interval_s * NS_PER_S

@@ -15,7 +15,9 @@ from edge.acquisition.framing import FrameDecoder
 from edge.acquisition.packets import (
     ChannelDescriptor,
     Command,
+    CommandAck,
     CommandCode,
+    CommandResult,
     EventPacket,
     Hello,
     ReadingPacket,
@@ -331,6 +333,97 @@ def test_counters_survive_a_reset(device):
 
     assert device.decoder.counters.n_lost_samples == 90
     assert reasons(device.samples(110)) == ["no-hello"]
+
+
+def test_link_that_comes_back_goes_on_counting(device):
+    """After a pulled cable the loss is exact and ticks that wrapped meanwhile are unrolled, once a hello came."""
+    device.samples(0)
+    days_s = 100 * 86_400
+    device.decoder.reset("cable pulled")
+
+    before_hello = device.samples(days_s * 250, at_s=days_s)
+    (identity,) = device.say(replace(HELLO, ticks=(days_s * 1000) % (1 << 32)), at_s=days_s)
+    (block,) = device.samples(days_s * 250 + 10, at_s=days_s + 0.08)
+
+    assert reasons(before_hello) == ["no-hello"]
+    assert isinstance(identity, SensorIdentity)
+    assert block.sequence == days_s * 250 + 10
+    assert block.device_time_ns == (days_s * 250 + 10) * 4_000_000
+    assert device.decoder.counters.n_lost_samples == days_s * 250
+
+
+@pytest.mark.parametrize("changes", [{"boot_id": 2}, {"device_id": "VE-2"}, {"tick_rate_hz": 2000}])
+def test_another_device_after_the_link_begins_anew(device, changes):
+    """What was known of one device is never used for another, nor for another boot."""
+    device.samples(0)
+    device.decoder.reset("cable pulled")
+
+    device.say(replace(HELLO, **changes), at_s=9)
+    (block,) = device.samples(0, at_s=9.1)
+
+    assert (block.sequence, block.is_backfill) == (0, False)
+    assert device.decoder.counters.n_lost_samples == 0
+
+
+def lose(device):
+    """Lose samples 10 to 30 and take the time request out of the way."""
+    device.samples(0)
+    device.samples(30)
+    device.decoder.requests(0)
+
+
+def test_lost_samples_are_asked_for_once(device):
+    """A device may have stored what the link lost."""
+    lose(device)
+
+    (asked,) = sent(device.decoder.requests(NS_PER_S))
+
+    assert asked == Command(command_id=1, code=CommandCode.BACKFILL, stream_id=1, argument=10, count=20)
+    assert device.decoder.requests(3 * NS_PER_S) == b""
+
+
+def test_lost_samples_are_asked_for_one_loss_at_a_time(device):
+    """A link that just came back is not flooded with requests."""
+    lose(device)
+    device.samples(50)
+
+    asked = [sent(device.decoder.requests(round(at_s * NS_PER_S))) for at_s in (1, 1.5, 2)]
+
+    assert [[packet.argument for packet in packets] for packets in asked] == [[10], [], [40]]
+
+
+@pytest.mark.parametrize(
+    ("result", "again"),
+    [(CommandResult.DONE, 0), (CommandResult.BUSY, 1), (CommandResult.NOT_SUPPORTED, 0), (CommandResult.FAILED, 0)],
+)
+def test_busy_device_is_asked_again(device, result, again):
+    """Busy is the only answer after which asking again can help."""
+    lose(device)
+    device.decoder.requests(NS_PER_S)
+
+    device.say(CommandAck(command_id=1, code=CommandCode.BACKFILL, result_code=result))
+
+    assert len(sent(device.decoder.requests(2 * NS_PER_S))) == again
+
+
+def test_device_that_stores_nothing_is_not_asked_again(device):
+    """Not supported holds until the device restarts."""
+    lose(device)
+    device.decoder.requests(NS_PER_S)
+    device.say(CommandAck(command_id=1, code=CommandCode.BACKFILL, result_code=CommandResult.NOT_SUPPORTED))
+
+    device.samples(60)
+
+    assert device.decoder.requests(2 * NS_PER_S) == b""
+
+
+def test_loss_longer_than_any_store_is_not_asked_for(device):
+    """Half the counter's range could not be told from its other half."""
+    device.samples(0)
+    device.samples((1 << 31) + 10, at_s=(1 << 31) / 250)
+    device.decoder.requests(0)
+
+    assert device.decoder.requests(NS_PER_S) == b""
 
 
 @given(st.lists(st.tuples(st.integers(-300, 300), st.integers(1, 60)), max_size=40))

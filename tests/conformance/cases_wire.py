@@ -38,8 +38,12 @@ HELLO = Hello(
 
 
 def link(rng: np.random.Generator) -> list[Chunk]:
-    """Ten seconds of a link with losses, repeats, noise and half frames; one chunk per packet."""
-    chunks = [packet_line(HELLO, sequence=0)]
+    """Ten seconds of a link with losses, repeats, noise and half frames; one chunk per packet.
+
+    Every stream is a boot of its own: after a reset the same boot goes on counting, by PROTOCOL.md R9.
+    """
+    hello = replace(HELLO, boot_id=int(rng.integers(2, 1 << 32)))
+    chunks = [packet_line(hello, sequence=0)]
     for k in range(1, 100):
         sequence, ticks = 25 * (k - 1), 25 * (k - 1) * 32768 // 250
         counts = rng.integers(-300, 300, size=(25, 2))
