@@ -23,7 +23,9 @@ from edge.config_layers import NAMED_BY, Tree, item_name
 from edge.config_lines import KeyPath
 from edge.config_sections import PATTERN_WORDS, Config, SecretReference
 from edge.errors import ConfigProblem
+from edge.numerics_file import MEASURES
 
+_MEASURES = (*MEASURES, "rr_ms")
 _USE_REFERENCE = 'a secret never stands here; write { credential = "name" }, { file = "/path" } or { env = "NAME" }'
 
 
@@ -192,7 +194,7 @@ def _check_names(tree: Tree) -> None:
             first = seen.setdefault(name, index)
             if first != index:
                 where = tree.origin((table, first))
-                tree.report((table, index, named_by[0]), f"{' '.join(name)!r} is given twice, first at {where}")
+                tree.report((table, index, named_by[0]), f"{' '.join(name).strip()!r} is given twice, first at {where}")
 
 
 def _check_bindings(tree: Tree) -> None:
@@ -223,6 +225,13 @@ def warnings_of(config: Config, tree: Tree) -> tuple[ConfigProblem, ...]:
     for port, n_uses in Counter(sensor.port for sensor in config.sensor).items():
         if n_uses > 1:
             found.report(("sensor",), f"{n_uses} sensors share the port {port!r}; only one of them can open it")
+    for index, limit in enumerate(config.limit):
+        if limit.measure not in _MEASURES:
+            near = difflib.get_close_matches(limit.measure, _MEASURES, n=1)
+            hint = f"did you mean {near[0]!r}?" if near else f"known: {', '.join(_MEASURES)}"
+            found.report(
+                ("limit", index, "measure"), f"nothing here measures {limit.measure!r}, so it cannot alarm; {hint}"
+            )
     mqtt = config.mqtt
     if mqtt.host is not None and not is_loopback(mqtt.host):
         if not mqtt.tls:

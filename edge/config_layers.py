@@ -15,12 +15,11 @@ from typing import Any, TypeGuard
 
 from edge.config_lines import KeyPath, key_lines, nearest_line
 from edge.errors import ConfigProblem
-from edge.messages import Priority
 
 ENVIRONMENT_PREFIX = "VITALEDGE__"
 VERSION = 1
 
-NAMED_BY: Mapping[str, tuple[str, ...]] = {"sensor": ("id",), "subject": ("id",), "limit": ("measure", "priority")}
+NAMED_BY: Mapping[str, tuple[str, ...]] = {"sensor": ("id",), "subject": ("id",), "limit": ("measure", "grade")}
 """The keys that name an item of an array of tables."""
 _TOML_LINE = re.compile(r"\(at line (\d+), column (\d+)\)|\(at end of document\)")
 
@@ -79,8 +78,7 @@ def dotted(path: KeyPath) -> str:
 
 def item_name(table: str, item: Mapping[str, Any]) -> tuple[str, ...]:
     """Return what an item of ``[[table]]`` is known by; two items of one name are one, or an error."""
-    built_in = {"priority": Priority.MEDIUM.value}
-    return tuple(str(item.get(part, built_in.get(part))) for part in NAMED_BY[table])
+    return tuple(str(item.get(part, "")) for part in NAMED_BY[table])
 
 
 def lay_file(tree: Tree, path: Path) -> None:

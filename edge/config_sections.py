@@ -21,9 +21,11 @@ _STRICT = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
 _IDENTIFIER = r"^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$"
 _NAME = r"^[a-z][a-z0-9_]{0,62}$"
 _DURATION = r"^(forever|[1-9][0-9]{0,8}(s|min|h|d|w))$"
+_GRADE = r"^([a-z0-9-]{1,32})?$"
 PATTERN_WORDS: Mapping[str, str] = {
     _IDENTIFIER: "1 to 63 of a-z, 0-9 and '-', with no '-' at either end",
     _NAME: "1 to 63 of a-z, 0-9 and '_', beginning with a letter",
+    _GRADE: "up to 32 of a-z, 0-9 and '-'",
     _DURATION: "'forever' or a whole number with s, min, h, d or w, such as '30d'",
 }
 """What each pattern allows, in words for an error."""
@@ -175,6 +177,8 @@ class Limit:
 
     measure: Annotated[Name, Field(examples=["spo2_pct"])]
     """Vital sign, as in the contract: ``heart_rate_bpm``, ``spo2_pct`` …; its limits replace the built-in ones."""
+    grade: Annotated[str, Field(pattern=_GRADE, examples=["extreme"])] = ""
+    """Tells several limits of one measure apart, such as ``extreme`` for a second, further one."""
     low: Annotated[float | None, Field(examples=[90])] = None
     """Alarm below this value."""
     high: Annotated[float | None, Field(examples=[100])] = None
@@ -189,6 +193,8 @@ class Limit:
     a value that hovers at the limit is one alarm."""
     priority: Priority = Priority.MEDIUM
     """How quickly somebody must act (IEC 60601-1-8)."""
+    latching: bool = False
+    """Whether the alarm stays until somebody has acknowledged it, even when the value is inside again."""
 
     def __post_init__(self) -> None:
         if self.low is None and self.high is None:

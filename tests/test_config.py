@@ -88,14 +88,30 @@ def test_items_of_the_same_name_are_laid_over_one_another(write):
     ]
 
 
-def test_limits_of_one_measure_differ_by_priority(write):
-    """The medium limit of a measure is changed by a later layer without touching the high one."""
-    first = '[[limit]]\nmeasure = "spo2_pct"\nlow = 90\n[[limit]]\nmeasure = "spo2_pct"\nlow = 80\npriority = "high"'
+def test_limits_of_one_measure_differ_by_grade(write):
+    """The ordinary limit of a measure is changed by a later layer without touching the extreme one."""
+    first = '[[limit]]\nmeasure = "spo2_pct"\nlow = 90\n[[limit]]\nmeasure = "spo2_pct"\nlow = 80\ngrade = "extreme"'
     second = '[[limit]]\nmeasure = "spo2_pct"\nlow = 88'
 
     limits = load_config(write(first, second)).config.limit
 
-    assert [(limit.priority.value, limit.low) for limit in limits] == [("medium", 88), ("high", 80)]
+    assert [(limit.grade, limit.low) for limit in limits] == [("", 88), ("extreme", 80)]
+
+
+def test_two_limits_of_one_measure_and_grade_are_an_error(write):
+    """They would be one alarm with two opinions."""
+    (found,) = problems(write('[[limit]]\nmeasure = "spo2_pct"\nlow = 90\n' * 2))
+
+    assert (found.key, found.line) == ("limit[1].measure", 5)
+    assert found.message.startswith("'spo2_pct' is given twice")
+
+
+def test_a_limit_that_can_never_alarm_is_a_warning(write):
+    """A misspelt measure would look like protection."""
+    (warning,) = load_config(write('[[limit]]\nmeasure = "spo2"\nlow = 90')).warnings
+
+    assert (warning.key, warning.line) == ("limit[0].measure", 2)
+    assert "did you mean 'spo2_pct'?" in warning.message
 
 
 @pytest.mark.parametrize(
