@@ -15,7 +15,6 @@ import re
 import warnings
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from fractions import Fraction
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -38,6 +37,7 @@ from edge.acquisition.record_blocks import (
     wall_ns,
 )
 from edge.acquisition.record_columns import Column, ColumnError, choose, describe, parse_kinds
+from edge.acquisition.wfdb_format import converter_range, frames_held
 from edge.errors import EdgeError, RecordingError
 from edge.messages import ChannelKind, Gap, SampleBlock
 
@@ -47,21 +47,17 @@ NO_SEGMENT = "no-segment"
 """Reason of a gap that the recording itself declares (the null segment ``~`` of WFDB)."""
 _SIGNAL_SUFFIXES = frozenset({".dat", ".mat", ".d16", ".d212"})
 _HINT = "install the extra: pip install 'vitaledge[records]'"
-# Bytes that one sample takes, as a fraction, by WFDB format (signal(5)); the compressed formats are not here.
-_SAMPLE_BYTES: Mapping[str, Fraction] = {
-    "8": Fraction(1),
-    "16": Fraction(2),
-    "24": Fraction(3),
-    "32": Fraction(4),
-    "61": Fraction(2),
-    "80": Fraction(1),
-    "160": Fraction(2),
-    "212": Fraction(3, 2),
-    "310": Fraction(4, 3),
-    "311": Fraction(4, 3),
-}
 # What the readers of both libraries raise on damaged input, found by fuzzing them.
-_READ_ERRORS = (ValueError, TypeError, LookupError, ArithmeticError, AttributeError, OSError, UnboundLocalError)
+_READ_ERRORS = (
+    ValueError,
+    TypeError,
+    LookupError,
+    ArithmeticError,
+    AttributeError,
+    OSError,
+    RuntimeError,  # libsndfile, for the compressed formats
+    UnboundLocalError,
+)
 
 
 def open_record(
@@ -232,7 +228,7 @@ class WfdbSource:
             try:
                 with quiet():
                     record = self._wfdb.rdrecord(
-                        str(segment.base), start, None if segment.is_whole else stop, smooth_frames=False
+                        str(segment.base), start, stop if segment.has_length else None, smooth_frames=False
                     )
             except _READ_ERRORS as error:
                 raise RecordingError(f"{segment.base}: samples {start} to {stop} cannot be read: {error}") from error
@@ -292,29 +288,27 @@ class _Segment:
     """Frames at the end that are not in the files."""
     is_whole: bool = False
     """Can only be read in one go."""
+    has_length: bool = True
+    """The segment's own header says how long it is."""
 
 
 def _segment(base: Path, header: Any, n_frames: int | None) -> _Segment:
     """Return how much of a segment is on the disk, compared with what its header promises."""
     require_channels(base.name, header.sig_name)
-    n_present: int | None = None
+    held: list[int | None] = []
     for name in dict.fromkeys(header.file_name):
         path = base.parent / name
         if not path.is_file():
             raise RecordingError(f"{base}.hea: its signal file {name} is missing", hint="fetch it to the same folder")
         mine = [k for k, other in enumerate(header.file_name) if other == name]
-        size = _SAMPLE_BYTES.get(header.fmt[mine[0]])
-        if size is None:
-            continue  # compressed: only decoding tells
         n_bytes = path.stat().st_size - (header.byte_offset[mine[0]] or 0)
-        per_frame = sum(header.samps_per_frame[k] or 1 for k in mine)
-        held = max(0, int(n_bytes / size)) // per_frame
-        n_present = held if n_present is None else min(n_present, held)
+        held.append(frames_held(header.fmt[mine[0]], n_bytes, sum(header.samps_per_frame[k] or 1 for k in mine)))
+    n_present = min((n for n in held if n is not None), default=None)
     # Format 8 stores differences, and wfdb finds out a length that the header leaves open only for a whole record.
     is_whole = "8" in header.fmt or not header.sig_len
     n_frames = n_frames or n_present or 0
     n_missing = 0 if n_present is None else max(0, n_frames - n_present)
-    return _Segment(base, n_frames, n_missing, is_whole)
+    return _Segment(base, n_frames, n_missing, is_whole, bool(header.sig_len))
 
 
 def _check_record_line(base: Path) -> None:
@@ -337,8 +331,7 @@ def _wfdb_column(layout: Any, k: int, kind: ChannelKind) -> Column:
     if gain and baseline is not None:
         resolution = abs(1 / gain)
         if bits and zero is not None:
-            ends = [(zero + side - baseline) / gain for side in (-(1 << (bits - 1)), (1 << (bits - 1)) - 1)]
-            minimum, maximum = min(ends), max(ends)
+            minimum, maximum = converter_range(bits, zero, gain, baseline)
     unit = (layout.units[k] if layout.units else None) or ""
     return describe(layout.sig_name[k], kind, unit, minimum=minimum, maximum=maximum, resolution=resolution)
 

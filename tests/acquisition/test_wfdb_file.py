@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from edge.acquisition import record_blocks, wfdb_file
-from edge.acquisition.wfdb_file import open_record
+from edge.acquisition.wfdb_file import load_wfdb, open_record, quiet
 from edge.errors import RecordingError
 from edge.messages import ChannelKind, Gap, SampleBlock
 from tests.fakes.record_files import INVALID_16, real_recording, write_edf, write_wfdb16
@@ -156,6 +156,39 @@ def test_header_without_length_takes_it_from_the_file(tmp_path):
 
     assert source.info.n_samples == 30
     assert joined(source.blocks(7), "ecg").shape == (30, 1)
+
+
+@pytest.mark.parametrize("n_cut", [0, 7])
+def test_differences_are_summed_from_the_start(tmp_path, monkeypatch, n_cut):
+    """Format 8 stores differences: it is read in one go, so that no piece begins at a wrong level."""
+    steps = np.random.default_rng(1).integers(-100, 100, 400)
+    (tmp_path / "r.hea").write_text("r 1 100 400\nr.dat 8 200(0)/mV 12 0 50 0 0 II\n")
+    (tmp_path / "r.dat").write_bytes(steps[: 400 - n_cut].astype("i1").tobytes())
+    monkeypatch.setattr(wfdb_file, "PIECE_SAMPLES", 30)
+
+    items = list(open_record(tmp_path / "r").blocks(64))
+
+    np.testing.assert_allclose(joined(items, "ecg")[:, 0] * 200, 50 + np.cumsum(steps)[: 400 - n_cut])
+    assert [gap.n_missing for gap in gaps(items)] == [n_cut] * bool(n_cut)
+
+
+def test_compressed_record_reads_in_pieces_and_refuses_a_torn_one(tmp_path, monkeypatch):
+    """FLAC-compressed signals (format 516) are read like others; where only decoding tells, damage is an error."""
+    digital = np.random.default_rng(1).integers(-3000, 3000, (900, 2))
+    with quiet():
+        load_wfdb().wrsamp(
+            "r", fs=250, units=["mV"] * 2, sig_name=["II", "V1"], d_signal=digital, fmt=["516"] * 2,
+            adc_gain=[200] * 2, baseline=[0] * 2, write_dir=str(tmp_path),
+        )  # fmt: skip
+    monkeypatch.setattr(wfdb_file, "PIECE_SAMPLES", 500)
+
+    values = joined(open_record(tmp_path / "r").blocks(64), "ecg")
+
+    np.testing.assert_allclose(values * 200, digital)
+    data = tmp_path / "r.dat"
+    data.write_bytes(data.read_bytes()[:-100])
+    with pytest.raises(RecordingError, match="cannot be read"):
+        list(open_record(tmp_path / "r").blocks(64))
 
 
 def test_segments_are_joined_and_null_segments_are_gaps(tmp_path):
