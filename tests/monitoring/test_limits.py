@@ -114,6 +114,13 @@ def test_an_alarm_whose_value_goes_missing_ends_and_says_so():
     assert conditions[1].evidence["absent"] == "no value: lead-off"
 
 
+def test_only_uninterrupted_seconds_inside_end_an_alarm():
+    """Six seconds inside, two missing, six inside: nobody knows that it was inside for ten."""
+    conditions = run([*[134] * 11, *[100] * 6, None, None, *[100] * 6])
+
+    assert summary(conditions) == [("heart_rate_bpm-high", True, 10)]
+
+
 @pytest.mark.parametrize("bad", [float("nan"), float("inf"), float("-inf")])
 def test_a_number_that_is_none_counts_as_missing(bad):
     """NaN and infinities are never compared with a limit."""

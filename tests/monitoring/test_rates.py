@@ -108,6 +108,36 @@ def test_a_flickering_signal_does_not_hide_asystole():
     assert summary(outputs)[0][2] <= 24
 
 
+def test_silence_before_a_long_unusable_stretch_is_forgotten():
+    """Three silent seconds, five unusable ones in which the heart may have beaten, then beats within three seconds."""
+    beats = [*train([0.8] * 20), *train([0.8] * 20, start_s=27.9)]
+    beats[21] = replace(beats[21], rr_ms=None)
+
+    outputs = run(RhythmRules(), stream(beats, 42, is_usable=lambda second: not 20 <= second <= 24))
+
+    assert conditions(outputs) == []
+
+
+def test_seconds_without_any_verdict_are_unusable():
+    """The quality index itself is missing for a while: an interval across it is not whole."""
+    beats = joined(train([0.8] * 20), train([0.8] * 20, start_s=16.5 + 3.5))
+    items = [
+        item for item in stream(beats, 40) if not (type(item).__name__ == "Quality" and 17.5 < item.at_ns / S < 20)
+    ]
+
+    assert conditions(run(RhythmRules(), items)) == []
+
+
+def test_an_interval_across_a_gap_counts_nowhere():
+    """Even if the detector gives one."""
+    rules = RhythmRules()
+    before = stream(train([0.8] * 20), 17)
+    gap = Gap(sensor="chest", stream="ecg", start_ns=17 * S, end_ns=19 * S, n_missing=500, reason="link")
+    after = stream(joined(train([0.8] * 20), train([0.8] * 40, start_s=19.9))[21:], 50, start_s=17)
+
+    assert conditions(run(rules, [*before, gap, *after])) == []
+
+
 def test_spikes_in_an_unusable_signal_do_not_stop_the_clock_of_asystole():
     """What the detector finds in noise is no heart beat."""
     noise = [replace(beat(17.5 + 0.8 * k, 0.8), is_noise_suspect=True) for k in range(50)]

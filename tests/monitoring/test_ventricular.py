@@ -53,6 +53,25 @@ def test_a_tachycardia_is_named_from_its_first_beat_to_its_last():
     assert names(outputs) == [("N", 0.5), ("VT", 17.0), ("N", 20.7)]
 
 
+def test_a_tachycardia_ends_only_when_five_other_beats_follow_each_other():
+    """Three sinus beats between ventricular ones do not end it."""
+    beats = with_run(6, 0.4)[: 21 + 6]
+    for k in range(8):
+        make = ventricular if k % 4 == 3 else beat
+        beats = joined(beats, train([], start_s=beats[-1].at_ns / 1e9 + 0.6, make=make))
+
+    assert codes(run(RhythmRules(), stream(beats, 27))) == [("ventricular-tachycardia", True)]
+
+
+def test_ventricular_beats_far_apart_are_no_run():
+    """Two, two and a half seconds of nothing, one more."""
+    beats = joined(
+        with_run(2, 0.4)[: 21 + 2], train([], start_s=19.9, make=ventricular), train([0.8] * 20, start_s=20.7)
+    )
+
+    assert codes(run(RhythmRules(), stream(beats, 35))) == []
+
+
 @pytest.mark.parametrize("n_beats", [3, 4])
 def test_a_short_run_is_of_medium_priority(n_beats):
     """Three or four in a row: said when the run is over, so that it can still become a tachycardia."""
