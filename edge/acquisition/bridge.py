@@ -14,7 +14,7 @@ device in the same boot its counters go on, so that the loss is exact and stored
 
 from __future__ import annotations
 
-from collections import Counter, deque
+from collections import Counter
 from dataclasses import dataclass, replace
 
 from edge.acquisition.bridge_requests import BridgeRequests
@@ -132,7 +132,8 @@ class BridgeDecoder:
         self._hello: Hello | None = None
         self._clock: DeviceClock | None = None
         self._streams: dict[int, BridgeStream] = {}
-        self._recent: deque[Frame] = deque(maxlen=_RECENT_FRAMES)
+        self._recent: dict[int, Frame] = {}  # by frame sequence, oldest first
+        self._newest_frame: int | None = None
         self._requests.forget_device()
 
     def push(self, item: Chunk) -> list[BridgeItem]:
@@ -195,10 +196,13 @@ class BridgeDecoder:
         return self._requests.command(code, stream_id, argument, count)
 
     def _frame(self, frame: Frame) -> list[BridgeItem]:
-        if any(self._is_copy(frame, other) for other in self._recent):
+        if self._is_copy(frame, self._recent.get(frame.sequence)):
             return [self._corrupt("duplicate", frame)]
-        previous = self._recent[-1].sequence if self._recent else None
-        self._recent.append(frame)
+        previous, self._newest_frame = self._newest_frame, frame.sequence
+        self._recent.pop(frame.sequence, None)  # so that insertion order is age
+        self._recent[frame.sequence] = frame
+        if len(self._recent) > _RECENT_FRAMES:
+            del self._recent[next(iter(self._recent))]
         packet = decode_packet(frame)
         if previous is not None and not (isinstance(packet, Hello) and self._is_another_boot(packet)):
             step = (frame.sequence - previous) % SEQUENCE_RANGE
@@ -209,14 +213,11 @@ class BridgeDecoder:
             return [packet]
         return self._packet(packet, frame)
 
-    def _is_copy(self, frame: Frame, other: Frame) -> bool:
+    def _is_copy(self, frame: Frame, other: Frame | None) -> bool:
         """Whether a relay sent `other` again; a restarted device may send equal frames, but not that soon."""
-        is_equal = (frame.sequence, frame.packet_type, frame.payload) == (
-            other.sequence,
-            other.packet_type,
-            other.payload,
-        )
-        return is_equal and frame.received_at_ns - other.received_at_ns <= self._settings.repeat_window_s * NS_PER_S
+        if other is None or (frame.packet_type, frame.payload) != (other.packet_type, other.payload):
+            return False
+        return frame.received_at_ns - other.received_at_ns <= self._settings.repeat_window_s * NS_PER_S
 
     def _packet(self, packet: Packet, frame: Frame) -> list[BridgeItem]:  # noqa: PLR0911  one branch per packet type
         match packet:
@@ -319,6 +320,7 @@ class BridgeDecoder:
         self._streams = {}
         self._requests.forget_device()
         self._recent.clear()
+        self._newest_frame = None
         return gaps
 
     def _samples(self, packet: SamplesPacket, frame: Frame) -> list[BridgeItem]:
