@@ -22,7 +22,8 @@ import numpy as np
 from edge.conditioning.clock_line import NS_PER_S, LowerEnvelope
 from edge.messages import Channel, DeviceBlock, Gap, SampleBlock
 
-_POINTS = 600  # arrivals remembered for rate and jitter: ten a second over the default window
+_POINTS = 600  # arrivals remembered for jitter: ten a second over the default window
+_MARKS = 120  # of sample index against device time; with 1 ms ticks they give the rate to about 2 ppm
 _MAX_RATE_ERROR = 0.1  # a measured rate further from the nominal one is a clock that jumped
 _MAX_DISAGREEMENT = 0.05  # of the time between two blocks: more than any oscillator, see `max_jump_s`
 _RATE_HZ = (0.001, 1e6)  # a nominal rate outside is damage, not a sensor
@@ -141,7 +142,7 @@ class _Line:
 
     def _mark(self, index: int, device_s: float) -> None:
         window_s = self._settings.window_s
-        if self._marks and device_s - self._marks[-1][1] < window_s / _POINTS:
+        if self._marks and device_s - self._marks[-1][1] < window_s / _MARKS:
             return
         self._marks.append((index, device_s))
         while self._marks[0][1] < device_s - window_s:
