@@ -39,9 +39,19 @@ def test_the_model_says_what_it_takes_and_gives(model):
     assert interpreter.backend == "litert"
 
 
-def test_the_answer_is_that_of_plain_arithmetic(model):
-    """Within the rounding of the softmax kernel: 3 steps at most over 20 000 windows when measured."""
-    interpreter = Interpreter(model)
+@pytest.fixture(params=["litert", "tflite"])
+def backend(request):
+    """Each runtime that is installed and works here."""
+    if request.param == "tflite":
+        pytest.importorskip("tflite_runtime", reason="needs the tflite extra")
+        if int(np.__version__.split(".")[0]) > 1:
+            pytest.skip("tflite-runtime 2.14 needs numpy<2")
+    return request.param
+
+
+def test_the_answer_is_that_of_plain_arithmetic(model, backend):
+    """Within the rounding of the softmax kernel: over 20 000 windows 3 steps with LiteRT, 2 with tflite-runtime."""
+    interpreter = Interpreter(model, backend=backend)
     rng = np.random.default_rng(0)
 
     for _ in range(100):
@@ -49,6 +59,12 @@ def test_the_answer_is_that_of_plain_arithmetic(model):
         values = np.clip(rng.normal(level, 20, size=(1, N_SAMPLES, 1)), -128, 127).astype(np.int8)
         difference = interpreter.run(values).astype(int) - linear_answer(values)
         assert np.abs(difference).max() <= 4
+    assert interpreter.backend == backend
+
+
+def test_a_float_model_is_refused_by_each_runtime(backend):
+    with pytest.raises(ModelContractError, match="int8 model throughout"):
+        Interpreter(classifier_model(is_float=True), backend=backend)
 
 
 def test_an_answer_stays_when_the_next_window_is_run(model):
