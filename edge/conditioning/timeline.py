@@ -47,6 +47,9 @@ class TimelineSettings:
     """Fastest correction, 1 ms a second: what an RR interval may be wrong by while the line is being found."""
     max_step_s: float = 0.5
     """A start further than this from the line is set anew, announced by a gap: pulling would take minutes."""
+    max_first_step_s: float = 0.2
+    """The same during the first `min_span_s` of a line: a backlog read from a buffer on connecting is late by more,
+    the jitter of a sound link is less."""
     max_jump_s: float = 1.0
     """Device time that contradicts the sample counter by more than this, and by 5 % of the time between, is a device
     whose clock or counter jumped."""
@@ -245,9 +248,11 @@ class Timeline:
         elapsed_ns = line.elapsed_ns(block.sequence - newest.sequence)
         start_ns = newest.start_ns + elapsed_ns
         error_ns = line.host_ns(block.device_time_ns) - start_ns
+        max_step_s = self._settings.max_step_s
         if line.envelope.span_s < self._settings.min_span_s:
             error_ns = min(0, error_ns)  # until the fastest arrivals are known, a later line is only jitter
-        is_stepping = abs(error_ns) > self._settings.max_step_s * NS_PER_S
+            max_step_s = self._settings.max_first_step_s
+        is_stepping = abs(error_ns) > max_step_s * NS_PER_S
         start_ns += error_ns if is_stepping else self._pull_ns(error_ns, elapsed_ns)
         out: list[SampleBlock | Gap] = []
         if n_missing or is_stepping:

@@ -151,9 +151,11 @@ def test_backlog_at_the_start_is_found_out():
 
     assert_rising(out)
     errors = link.error_ms([item for item in out if isinstance(item, SampleBlock)])
-    assert np.abs(errors[30:]).max() < 550
-    assert np.abs(errors[-10:]).max() < 300
-    assert {item.reason for item in out if isinstance(item, Gap)} <= {"clock-step"}
+    assert np.abs(errors[30:]).max() < 250
+    assert np.abs(errors[-10:]).max() < 10
+    gaps = [item for item in out if isinstance(item, Gap)]
+    assert {(item.reason, item.n_missing) for item in gaps} == {("clock-step", 0)}
+    assert all(gap.start_ns <= gap.end_ns for gap in gaps)
 
 
 @given(st.sets(st.integers(1, 198)), st.integers(0, 5))
