@@ -54,6 +54,8 @@ MODEL = "virtual"
 FIRMWARE = "1.0.0"
 BACKFILL_PERIOD_NS = 20_000_000
 """Stored packets are sent one at a time in between: five times real time at 100 ms each, slow enough for a UART."""
+ENDED_TOLD_NS = 60 * NS_PER_S
+"""The end of a condition is repeated with every hello for so long, then it is old news."""
 CUFF_START_S = 20.0
 """The cuff is first inflated so long after switching on."""
 
@@ -77,17 +79,15 @@ class VirtualSensor:
     def __init__(self, scenario: Scenario, source: Source | None = None, *, boot_id: int = 1) -> None:
         self._scenario = scenario
         self._settings = scenario.sensor
-        self._source: Source = source or VirtualPatient(scenario, history_s=60.0)
+        self._source: Source = source or VirtualPatient(scenario, history_s=60.0, streams=self._settings.streams)
         self._faults = scenario.faults
         self._line = FaultyLine(self._faults, scenario.patient.seed)
         self._decoder = FrameDecoder()
         self._host_counts: Counter[str] = Counter()
         front_end = FrontEnd(self._faults, scenario.patient.seed)
-        names = None if source is not None else self._settings.streams
         self._senders = tuple(
             StreamSender(info, stream_id, self._source, front_end, self._settings)
             for stream_id, info in enumerate(self._source.streams, start=1)
-            if names is None or info.name in names
         )
         self._elapsed_ns = 0
         self._now_ns = 0
@@ -95,7 +95,7 @@ class VirtualSensor:
         self._boot_ns = 0
         self._is_up = True
         self._frame_sequence = 0
-        self._conditions: dict[tuple[int, int], tuple[bool, int]] = {}
+        self._conditions: dict[tuple[int, int], tuple[bool, int, int]] = {}
         self._order = itertools.count()
         self._due: list[tuple[int, int, int, _Action]] = []
         self._plan()
@@ -246,18 +246,18 @@ class VirtualSensor:
                 streams=tuple(sender.descriptor() for sender in self._senders),
             )
         )
-        # A host that missed the change, for example behind a pulled cable, learns the state with the hello.
-        for key in self._conditions:
-            self._send_condition(key)
+        # A host that missed a change, for example behind a pulled cable, learns the state with the hello (R18).
+        for key, (is_active, _, changed_ns) in self._conditions.items():
+            if is_active or at_ns - changed_ns <= ENDED_TOLD_NS:
+                self._send_condition(key)
 
     def _set_condition(self, key: tuple[int, int], state: tuple[bool, int], at_ns: int) -> None:
-        del at_ns
-        self._conditions[key] = state
+        self._conditions[key] = (*state, at_ns)
         if self._is_up:
             self._send_condition(key)
 
     def _send_condition(self, key: tuple[int, int]) -> None:
-        (condition, stream_id), (is_active, value) = key, self._conditions[key]
+        (condition, stream_id), (is_active, value, _) = key, self._conditions[key]
         event = EventPacket(
             ticks=self._ticks(self._now_ns),
             condition_code=condition,

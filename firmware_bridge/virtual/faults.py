@@ -153,12 +153,12 @@ def _motion(self: _Disturbance, index: np.ndarray, at_s: FloatArray, values: Sam
 
 def _lead_off(self: _Disturbance, index: np.ndarray, at_s: FloatArray, values: Samples) -> Samples:
     del at_s
-    if self.family != self.fault.target:
-        return values
-    if self.family == "ecg":
-        # The current that tests the contact drives the open input to the end of the range, as in the ADS129x
+    if self.fault.target == "ecg" and self.family in {"ecg", "respiration"}:
+        # Breathing is measured through the same electrodes.  The current that tests the contact drives the open input to the end of the range, as in the ADS129x
         # and MAX3000x front ends.
         return np.full_like(values, np.inf)
+    if self.family != self.fault.target:
+        return values
     return LIGHT_WITHOUT_FINGER + 30.0 * self.white(index, values.shape[1])
 
 

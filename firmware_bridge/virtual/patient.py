@@ -140,9 +140,13 @@ class VirtualPatient:
         Who the patient is and what happens to them.
     history_s : float
         How long beats and rhythms are remembered for `truth`; a sensor that runs for days gives a bound.
+    streams : sequence of str
+        The signals that will be read, in step with each other: the slowest one decides what is remembered.
     """
 
-    def __init__(self, scenario: Scenario, *, history_s: float = math.inf) -> None:
+    def __init__(
+        self, scenario: Scenario, *, history_s: float = math.inf, streams: Sequence[str] = tuple(CHANNELS)
+    ) -> None:
         states = scenario.states()
         seeds = np.random.SeedSequence(scenario.patient.seed).spawn(5)
         heart, breath, skin, finger, body = (np.random.default_rng(seed) for seed in seeds)
@@ -160,13 +164,14 @@ class VirtualPatient:
         self._streams = tuple(
             StreamInfo(name=name, channels=CHANNELS[name], nominal_rate_hz=float(scenario.sensor.rate_hz(name)))
             for name in CHANNELS
+            if name in streams
         )
         self._beats: deque[HeartBeat] = deque()
         # What signals and vital signs still need; kept apart so that a long history costs nothing per frame.
         self._recent: deque[HeartBeat] = deque()
         self._starts: deque[RhythmStart] = deque()
         self._known_until_s = -math.inf
-        self._n_read = dict.fromkeys(CHANNELS, 0)
+        self._n_read = {info.name: 0 for info in self._streams}
         self._frames: dict[str, tuple[int, Samples]] = {}
 
     @property
@@ -190,7 +195,14 @@ class VirtualPatient:
         """Return the next `duration_s` seconds of every signal as the converter sees them, with the truth.
 
         The faults of the scenario that concern signals are acted out unless `with_faults` is False.
+
+        Raises
+        ------
+        ValueError
+            If the patient was made for some of the streams only.
         """
+        if len(self._streams) < len(CHANNELS):
+            raise ValueError(f"expected a patient with the streams {', '.join(CHANNELS)}, got {[*self._n_read]}")
         rates_hz = {info.name: info.nominal_rate_hz for info in self._streams}
         start_s = self._n_read["ecg"] / rates_hz["ecg"]
         front_end = FrontEnd(self._scenario.faults if with_faults else (), self._scenario.patient.seed)
@@ -304,10 +316,9 @@ class VirtualPatient:
         self._beats.extend(beats)
         self._recent.extend(beats)
         self._starts.extend(starts)
-        slowest_s = min(
-            n_read / info.nominal_rate_hz for info, n_read in zip(self._streams, self._n_read.values(), strict=True)
-        )
-        while self._recent and self._recent[0].at_s < min(end_s, slowest_s) - _MEMORY_S:
+        read_s = [self._n_read[info.name] / info.nominal_rate_hz for info in self._streams]
+        slowest_s = min([end_s, *read_s])
+        while self._recent and self._recent[0].at_s < slowest_s - _MEMORY_S:
             self._recent.popleft()
         oldest_s = end_s - max(self._history_s, _MEMORY_S)
         while self._beats and self._beats[0].at_s < oldest_s:

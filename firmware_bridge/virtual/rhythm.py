@@ -236,7 +236,7 @@ class BeatSequence:
             self._plans.append(_Plan(at_s, Morphology.VENTRICULAR, BeatKind.VENTRICULAR))
         # The sinus node keeps its beat and the one that falls into the refractory period is lost: after a
         # single beat the pause is fully compensatory, after a run the next free sinus beat comes.
-        n_cycles = max(2, math.ceil((at_s - now_s) / interval_s + 0.75))
+        n_cycles = math.ceil((at_s - now_s) / interval_s + 0.75)
         resume_s = now_s + n_cycles * interval_s
         if n_beats >= SHORTEST_VT_BEATS:
             self._starts.append(RhythmStart(at_s=early_s - 0.05, label="VT", rhythm=Rhythm.VENTRICULAR_TACHYCARDIA))

@@ -327,10 +327,10 @@ def test_a_drifting_crystal_runs_ahead_of_true_time():
     exact = sensor_with(streams=("ecg",))
     fast = sensor_with(fault("clock-drift", 0, 1000, drift_ppm=500), streams=("ecg",))
 
-    n_exact = sum(packet.n_samples for packet in stream(decoded(exact.advance(400 * S))))
-    n_fast = sum(packet.n_samples for packet in stream(decoded(fast.advance(400 * S))))
+    n_exact = sum(packet.n_samples for packet in stream(decoded(exact.advance(200 * S))))
+    n_fast = sum(packet.n_samples for packet in stream(decoded(fast.advance(200 * S))))
 
-    assert n_fast - n_exact == 50
+    assert n_fast - n_exact == 25
     assert story_time_ns(400 * S, (fault("clock-drift", 0, 1000, drift_ppm=-500),)) == 400 * S - S // 5
 
 
@@ -428,7 +428,17 @@ def test_hello_repeats_conditions_that_a_host_may_have_missed():
     assert [(e.condition_code, e.is_active) for e in of_type(answer, EventPacket)] == [(1, False)]
 
 
-@settings(max_examples=200, deadline=None)
+def test_the_end_of_a_condition_is_not_told_for_ever():
+    """An old lead-off is no news: after a minute hellos are silent about it; one that holds is told every time."""
+    sensor = sensor_with(fault("lead-off", 2, 4), fault("battery-low", 5, 500), streams=("ecg",))
+    sensor.advance(100 * S)
+
+    told = of_type(decoded(sensor.advance(121 * S)), EventPacket)
+
+    assert [(CONDITIONS[e.condition_code], e.is_active, e.value) for e in told] == [("battery-low", True, 8)] * 2
+
+
+@settings(max_examples=100, deadline=None)
 @given(st.binary(max_size=300))
 def test_any_bytes_from_the_host_are_survived(data):
     """Invariant: whatever the host sends, the sensor goes on sending."""
@@ -437,16 +447,16 @@ def test_any_bytes_from_the_host_are_survived(data):
 
     sensor.receive(data)
 
-    assert stream(decoded(sensor.advance(2 * S)), 3)
+    assert stream(decoded(sensor.advance(2 * S)))
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=50, deadline=None)
 @given(
     st.builds(
         Command,
         command_id=st.integers(0, 0xFFFF),
         code=st.integers(0, 6),
-        stream_id=st.sampled_from([0, 3, 4, 255]),
+        stream_id=st.sampled_from([0, 1, 2, 255]),
         argument=st.integers(0, 0xFFFFFFFF),
         count=st.integers(0, 0xFFFFFFFF),
     )

@@ -91,8 +91,9 @@ def test_motion_is_seen_by_every_sensor_at_once():
 
 
 def test_an_open_electrode_is_at_the_rail():
-    """The ECG stands at the end of its range, the finger is not concerned."""
+    """ECG and breathing, measured through it, stand at the end of their range; the finger is not concerned."""
     assert (spoiled("ecg", fault("lead-off"))[500:1500] == CHANNELS["ecg"][0].maximum).all()
+    assert (spoiled("respiration", fault("lead-off"))[50:150] == CHANNELS["respiration"][0].maximum).all()
     assert not spoiled("ppg", fault("lead-off")).any()
 
 

@@ -149,6 +149,19 @@ def test_history_can_be_bounded():
     assert patient.truth(0.0, 120.0).beats[0].at_s > 95.0
 
 
+def test_a_patient_for_one_stream_remembers_no_more_than_that_needs():
+    """A sensor that sends one signal for long does not keep beats for those it never reads."""
+    patient = VirtualPatient(Scenario.simple(), history_s=20.0, streams=("respiration",))
+    everything = VirtualPatient(Scenario.simple())
+
+    breathing = patient.read("respiration", 25 * 600)
+
+    assert np.array_equal(breathing, everything.read("respiration", 25 * 600))
+    assert len(patient._recent) < 40
+    with pytest.raises(ValueError, match="streams"):
+        patient.take(1.0)
+
+
 def test_take_acts_out_the_faults_and_read_does_not():
     """`take` shows what the converter sees, `read` what the body gives."""
     fault = Fault(kind=FaultKind.LEAD_OFF, at_s=2.0, duration_s=3.0)
