@@ -57,6 +57,9 @@ class AnnotationWriter:
         Name of the record, path and known extension are dropped: ``mitdb/101.hea`` gives ``101.vte``.
     rate_hz : float
         Samples per second of the record; ``sequence`` of every finding counts them.
+    stream : str, optional
+        The stream whose beats and quality are written: a comparer expects one beat per beat, not one of the ECG
+        and one of the pulse.  None takes all streams.
 
     Raises
     ------
@@ -66,7 +69,7 @@ class AnnotationWriter:
         If `rate_hz` is not positive or `record_name` is empty.
     """
 
-    def __init__(self, folder: str | Path, record_name: str, rate_hz: float) -> None:
+    def __init__(self, folder: str | Path, record_name: str, rate_hz: float, *, stream: str | None = None) -> None:
         if not rate_hz > 0:
             raise ValueError(f"expected rate_hz > 0, got {rate_hz}")
         name = Path(record_name).name
@@ -77,6 +80,7 @@ class AnnotationWriter:
         self._wfdb: ModuleType = load_wfdb()
         self._path = Path(folder) / f"{name}.{EXTENSION}"
         self._rate_hz = rate_hz
+        self._stream = stream
         self._annotations: list[_Annotation] = []
         self._last_quality: tuple[bool, tuple[str, ...]] | None = None
         self._n_outside = 0
@@ -98,7 +102,7 @@ class AnnotationWriter:
         return self._n_outside
 
     def add(self, finding: Beat | RhythmChange | Quality) -> None:
-        """Take note of `finding`; a quality that repeats the one before is not a change and adds nothing.
+        """Take note of `finding`, unless it is of another stream or a quality that repeats the one before.
 
         Raises
         ------
@@ -107,6 +111,8 @@ class AnnotationWriter:
         """
         if self._is_closed:
             raise ValueError(f"{self._path} is closed")
+        if self._stream is not None and not isinstance(finding, RhythmChange) and finding.stream != self._stream:
+            return
         if isinstance(finding, Beat):
             annotation = _Annotation(finding.sequence, 2, finding.kind.value, 0, "")
         elif isinstance(finding, RhythmChange):

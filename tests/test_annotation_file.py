@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import builtins
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -76,6 +77,17 @@ def test_only_changes_of_quality_are_written(tmp_path):
 
     assert rows == [(0, "~", ""), (720, "~", "lead-off,mains"), (1440, "~", "")]
     assert [subtype & 0x30 == 0x30 for subtype in read.subtype.tolist()] == [False, True, False]
+
+
+def test_one_stream_is_annotated(tmp_path):
+    """Beats of the pulse wave do not stand between those of the ECG; the rhythm belongs to nobody's stream."""
+    pulse_beat = replace(beat(90), stream="ppg")
+    pulse_quality = replace(quality(95, "motion"), stream="ppg")
+    with AnnotationWriter(tmp_path, "101", 360.0, stream="ecg") as writer:
+        for finding in (beat(77), pulse_beat, pulse_quality, rhythm(100, "N"), quality(120)):
+            writer.add(finding)
+
+    assert [(sample, symbol) for sample, symbol, _ in read_back(writer)[1]] == [(77, "N"), (100, "+"), (120, "~")]
 
 
 def test_nothing_found_is_a_valid_empty_file(tmp_path):

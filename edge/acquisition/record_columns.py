@@ -82,7 +82,7 @@ _UCUM: Mapping[str, str] = {
 
 
 class ColumnError(ValueError):
-    """The text of the ``columns`` option cannot be used."""
+    """The ``columns`` option cannot be used."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -114,30 +114,6 @@ def parse_kinds(columns: Mapping[str, str]) -> dict[str, ChannelKind]:
             raise ColumnError(f"unknown kind {word!r} for column {name!r}; known: {', '.join(sorted(_KIND_WORDS))}")
         kinds[name.strip()] = kind
     return kinds
-
-
-def parse_columns(text: str) -> dict[str, str]:
-    """Return ``II=ecg,PLETH=ppg`` as the mapping that `parse_kinds` takes; empty for an empty text.
-
-    Raises
-    ------
-    ColumnError
-        If an entry is not ``NAME=KIND`` or a name is given twice.
-
-    Examples
-    --------
-    >>> parse_columns("II=ecg, AX = acc_x")
-    {'II': 'ecg', 'AX': 'acc_x'}
-    """
-    columns: dict[str, str] = {}
-    for entry in filter(None, (part.strip() for part in text.split(","))):
-        name, equals, word = (part.strip() for part in entry.rpartition("="))
-        if not equals or not name:
-            raise ColumnError(f"expected NAME=KIND, got {entry!r}")
-        if name in columns:
-            raise ColumnError(f"column {name!r} is given twice")
-        columns[name] = word
-    return columns
 
 
 def recognise(name: str) -> ChannelKind:

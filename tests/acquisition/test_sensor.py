@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from random import Random
 
 import numpy as np
@@ -10,9 +11,12 @@ import pytest
 
 from edge.acquisition.backoff import BackoffSettings
 from edge.acquisition.sensor import Sensor, SensorSettings
-from edge.clock import ManualClock
+from edge.acquisition.serial_port import SerialPort, SerialPortSettings
+from edge.clock import ManualClock, SystemClock
 from edge.errors import TransportError, TransportFault
 from edge.messages import Channel, ChannelKind, Chunk, Corrupt, DeviceBlock, LinkChange, LinkState
+from tests.conformance.transport_battery import run
+from tests.fakes.pty_port import Pty
 from tests.fakes.scripted_transport import ScriptedTransport
 
 CONNECTING, CONNECTED, SILENT, LOST, STOPPED = LinkState
@@ -436,6 +440,61 @@ def test_flood_does_not_starve_the_supervision():
         assert 0 < n_seen < 500
 
     Bench().play(story)
+
+
+def test_real_port_recovers_from_silence_and_replug(tmp_path):
+    """Over a real terminal: data, silence, data, cable pulled, replugged under the same link, data."""
+    clock = SystemClock(speed_ratio=20.0)
+    pty = Pty(tmp_path / "ttyBED")
+    states: list[LinkState] = []
+
+    async def scenario():
+        changed = asyncio.Event()
+        data_came = asyncio.Event()
+
+        def sink(item):
+            if isinstance(item, LinkChange):
+                states.append(item.state)
+                changed.set()
+            else:
+                data_came.set()
+
+        async def until(state):
+            while not states or states[-1] is not state:
+                changed.clear()
+                await changed.wait()
+
+        async def data():
+            data_came.clear()
+            await pty.send(b"D")
+            await data_came.wait()
+
+        port = SerialPortSettings(port=str(pty.link))
+        limits = SensorSettings(sensor="s", max_silence_s=4.0, reconnect_after_s=600.0)
+        sensor = Sensor(limits, lambda: SerialPort(port, clock), LineDecoder(), clock, Random(1))
+        running = asyncio.create_task(sensor.run(sink))
+        await until(CONNECTED)
+        await data()
+        await until(SILENT)
+        await data()
+        await until(CONNECTED)
+        pty.unplug()
+        await until(LOST)
+        pty.plug()
+        await until(CONNECTED)
+        await data()
+        running.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await running
+        return sensor.counters
+
+    counters = run(scenario())
+    pty.unplug()
+
+    assert states[:5] == [CONNECTING, CONNECTED, SILENT, CONNECTED, LOST]
+    assert states[-2:] == [CONNECTED, STOPPED]
+    assert counters.n_bytes == 3
+    assert not [thread.name for thread in threading.enumerate() if thread.name.startswith("serial-")]
 
 
 @pytest.mark.parametrize("settings", [{"max_silence_s": 0.0}, {"max_silence_s": 5.0, "reconnect_after_s": 4.0}])
