@@ -23,8 +23,8 @@ class UsableTime:
     def __init__(self, restart_ns: int) -> None:
         self._restart_ns = restart_ns
         self._stretches: deque[tuple[int, int]] = deque(maxlen=64)
-        self.seen_until_ns: int | None = None
-        self.unusable_until_ns: int | None = None
+        self._unusable: deque[tuple[int, int]] = deque(maxlen=64)
+        self._seen_until_ns: int | None = None
 
     @property
     def begins_at_ns(self) -> int | None:
@@ -34,15 +34,15 @@ class UsableTime:
     def add(self, at_ns: int, *, is_usable: bool) -> None:
         """Note the second that ends at `at_ns`; an older one than the last is ignored."""
         start_ns = at_ns - _SECOND_NS
-        if self.seen_until_ns is not None:
-            if at_ns <= self.seen_until_ns:
+        if self._seen_until_ns is not None:
+            if at_ns <= self._seen_until_ns:
                 return
-            if start_ns > self.seen_until_ns:  # a hole without any verdict is unusable too
-                self.unusable_until_ns = start_ns
-            start_ns = max(start_ns, self.seen_until_ns)
-        self.seen_until_ns = at_ns
+            if start_ns > self._seen_until_ns:  # a hole without any verdict is unusable too
+                self._unusable.append((self._seen_until_ns, start_ns))
+            start_ns = max(start_ns, self._seen_until_ns)
+        self._seen_until_ns = at_ns
         if not is_usable:
-            self.unusable_until_ns = at_ns
+            self._unusable.append((start_ns, at_ns))
             return
         if self._stretches and start_ns - self._stretches[-1][1] >= self._restart_ns:
             self._stretches.clear()
@@ -61,4 +61,4 @@ class UsableTime:
 
     def is_whole(self, from_ns: int, to_ns: int) -> bool:
         """Return whether nothing unusable is known between `from_ns` and `to_ns`."""
-        return self.unusable_until_ns is None or self.unusable_until_ns <= from_ns or from_ns >= to_ns
+        return not any(start < to_ns and end > from_ns for start, end in self._unusable)

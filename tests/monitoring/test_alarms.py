@@ -380,6 +380,20 @@ def test_a_restart_keeps_an_acknowledgement_of_what_goes_on():
     assert states(after.snapshot()) == [("a1", 3, "acknowledged")]
 
 
+def test_an_acknowledgement_from_before_the_last_run_ended_is_stale_if_older_than_what_was_restored():
+    """The new run does not know since when its cause holds: it asks for the revision that it published."""
+    before = make()
+    push_all(before, claim(latching=True), claim(latching=True, priority=Priority.HIGH, at_s=1.0))
+    after = make()
+    after.restore(before.snapshot(), at_ns=0)
+
+    stale = after.push(acknowledge("a1", 1))
+    current = after.push(acknowledge("a1", 3))
+
+    assert stale[0].reason == "stale"
+    assert current[0].state is AlertState.ACKNOWLEDGED
+
+
 def test_restoring_twice_is_misuse():
     """Two sets of open alerts cannot both be the truth."""
     alarms = make()

@@ -113,6 +113,15 @@ def test_either_witness_keeps_a_lead_off_alive():
     assert summary(outputs) == [("lead-off:chest/ecg", True, 15), ("lead-off:chest/ecg", False, 53)]
 
 
+def test_the_signal_cannot_take_back_what_the_sensor_says():
+    """The signal looks fine again, the sensor still reports the electrode off."""
+    items = [(10, status("lead-off", at_s=10))]
+
+    outputs = play(items, 60, lambda t: [quality(t, *(("lead-off",) if 10 < t <= 30 else ()))])
+
+    assert summary(outputs) == [("lead-off:chest/ecg", True, 15)]
+
+
 def test_a_flat_line_is_never_silent():
     """No ECG although no electrode is reported off: somebody has to look at the patient."""
     outputs = play([], 60, lambda t: [quality(t, *(("flat",) if t > 10 else ()))])
