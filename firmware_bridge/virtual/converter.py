@@ -76,6 +76,7 @@ def _gain(channel: Channel, values: NDArray[np.float64]) -> Fraction:
         finite = np.abs(values[np.isfinite(values)])
         largest = float(finite.max()) if finite.size else 0.0
         step = 2.0 ** math.ceil(math.log2(max(largest, 1e-3) * _HEADROOM_RATIO / _MAXIMUM_24_BIT))
+    # Exact for decimal gains such as 1/200 mV, so that a played record comes out as it went in.
     return max(Fraction(step).limit_denominator(2**32 - 1), Fraction(1, 2**32 - 1))
 
 

@@ -207,6 +207,7 @@ class VirtualSensor:
 
     def _repeat(self, instants: Iterator[int], priority: int, action: _Action) -> None:
         def act(at_ns: int) -> None:
+            # Planned again first: a restart must not stop the clockwork.
             self._repeat(instants, priority, action)
             if self._is_up:
                 action(at_ns)

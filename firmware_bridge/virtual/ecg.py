@@ -150,6 +150,7 @@ class Electrocardiogram:
         # Breathing turns the axis of the heart: the same beat is up to 5 % taller or lower.
         size = beat.size_ratio * (1.0 + 0.05 * float(self._respiration.wave(np.array([beat.at_s]))[0]))
         signal = np.zeros((len(offset_s), 2))
+        # Waves are laid over each other, not cut off at the next beat: at high rates T and P merge as on paper.
         for wave, height_ratio in zip(WAVES[beat.morphology], self._height_ratio[beat.morphology], strict=True):
             stretch = scale if wave.is_cycle_scaled else 1.0
             distance = offset_s - wave.offset_s * stretch

@@ -50,6 +50,7 @@ class FaultyLine:
         if not self.is_connected(at_ns):
             self._counts["disconnected"] += 1
             return
+        # A quiet line is the usual case and needs no chance.
         if not any(fault.is_active(at_ns / NS_PER_S) for fault in self._faults):
             self._deliver(frame, at_ns)
             return

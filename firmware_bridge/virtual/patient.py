@@ -283,6 +283,7 @@ class VirtualPatient:
         self._know_until(index + 1.0 + ecg.REACH_BEFORE_S)
         beats = [beat for beat in self._recent if index - pulse.REACH_AFTER_S < beat.at_s < index + 2.0]
         values = self._signal(stream, at_s, beats)
+        # Noise belongs to the second it is in, not to the order in which seconds are made.
         key = (self._scenario.patient.seed, 71, list(CHANNELS).index(stream), index)
         values = values + NOISE_RMS[stream] * np.random.default_rng(key).standard_normal(values.shape)
         self._frames[stream] = (index, values)

@@ -91,6 +91,7 @@ class PlaybackPatient:
         return self._ahead.popleft() if self._ahead else next(self._blocks, None)
 
     def _take_in(self, block: SampleBlock) -> None:
+        # A stream that the hello did not name cannot be sent.
         if block.stream not in self._infos:
             return
         given, expected = _info(block), self._infos[block.stream]

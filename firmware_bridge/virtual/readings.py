@@ -70,6 +70,7 @@ def _reading(
     is_questionable: bool = False,
     valid_for_s: int,
 ) -> ReadingPacket:
+    # No value without a reason: an empty field on a screen must say why it is empty.
     if value is None and absent is None:
         absent = "signal-poor"
     status = ReadingStatus.QUESTIONABLE if is_questionable else ReadingStatus.VALID

@@ -132,6 +132,7 @@ class BeatSequence:
             self._enter_current_state()
             state = self._state
             if state.rhythm in BEATLESS and not self._plans:
+                # Stop exactly at the next order, so that the state is taken up then however far was asked for.
                 self._now_s = min(self._next_change_s(), math.nextafter(end_s, math.inf))
                 continue
             if not self._plans:

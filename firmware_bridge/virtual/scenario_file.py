@@ -211,7 +211,7 @@ class _Reader:
 
     def _value(self, where: str, key: str, value: object, hint: Any) -> object | None:
         """Return `value` as the annotated type wants it, or None after complaining."""
-        if isinstance(hint, UnionType):
+        if isinstance(hint, UnionType):  # a step's fields are optional: what counts is the other half
             hint = next(part for part in get_args(hint) if part is not NoneType)
         if hint in {int, float}:
             return self._number(where, key, value, is_whole=hint is int)

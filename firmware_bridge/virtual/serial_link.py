@@ -11,15 +11,18 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import errno
+import logging
 import os
 import select
 import termios
 import tty
 from pathlib import Path
 
-from edge.clock import Clock
+from edge.clock import NS_PER_S, Clock
 from edge.errors import TransportError, TransportFault
 from firmware_bridge.virtual.device import VirtualSensor
+
+_log = logging.getLogger(__name__)
 
 PERIOD_S = 0.02
 """How often bytes go either way: a fifth of a packet."""
@@ -156,7 +159,8 @@ async def serve(sensor: VirtualSensor, link_path: str | Path, clock: Clock, stop
     link = Path(link_path)
     start_ns = clock.monotonic_ns()
     n_dropped_bytes = 0
-    port: PtyPort | None = PtyPort(link)
+    port: PtyPort | None = PtyPort(link) if sensor.is_connected else None
+    _log.info("virtual_sensor.offered link=%s scenario=%s", link, sensor.scenario.name)
     try:
         while not stop.is_set() and not sensor.is_finished:
             out = sensor.advance(clock.monotonic_ns() - start_ns)
@@ -165,8 +169,10 @@ async def serve(sensor: VirtualSensor, link_path: str | Path, clock: Clock, stop
                 port.close()
                 n_dropped_bytes += port.n_dropped_bytes
                 port = None
+                _log.info("virtual_sensor.unplugged story_s=%.1f", sensor.story_ns / NS_PER_S)
             elif port is None and sensor.is_connected:
                 port = PtyPort(link)
+                _log.info("virtual_sensor.plugged_in story_s=%.1f", sensor.story_ns / NS_PER_S)
             if port is not None:
                 port.write(out)
                 port.write(sensor.receive(port.read()))
@@ -175,4 +181,5 @@ async def serve(sensor: VirtualSensor, link_path: str | Path, clock: Clock, stop
         if port is not None:
             port.close()
             n_dropped_bytes += port.n_dropped_bytes
+        _log.info("virtual_sensor.ended story_s=%.1f dropped_bytes=%d", sensor.story_ns / NS_PER_S, n_dropped_bytes)
     return n_dropped_bytes

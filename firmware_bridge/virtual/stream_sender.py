@@ -49,6 +49,7 @@ class StreamSender:
         self._info = info
         self._source = source
         self._front_end = front_end
+        # Read ahead of time, because a channel that states no resolution is judged by its first values.
         self._first = source.read(info.name, self._wanted(settings))
         self._converter = StreamConverter(info, stream_id, self._first)
         bytes_per_sample = len(info.channels) * self._converter.bytes_per_value

@@ -39,6 +39,7 @@ class Trajectory:
         self._target = np.array([target for _, target in targets])
         self._start = np.empty(len(targets))
         self._area = np.zeros(len(targets))
+        # Value and integral at the instant of each target are worked out once; later calls start from them.
         self._start[0] = targets[0][1]
         for k in range(1, len(targets)):
             elapsed_s = self._from_s[k] - self._from_s[k - 1]

@@ -183,6 +183,40 @@ def test_a_pulled_cable_hangs_up_and_comes_back_under_the_same_path(tmp_path):
     assert ecg[0].sequence >= 24 * 250 - 25
 
 
+def test_plugging_is_logged(tmp_path, caplog):
+    """A person who watches the simulator sees when the cable was pulled and how much nobody read."""
+    pulled = Fault(kind=FaultKind.DISCONNECT, at_s=1.0, duration_s=2.0)
+
+    async def story():
+        async with serving(tmp_path / "port", pulled) as bench:
+            await bench.run(4.0)
+
+    with caplog.at_level("INFO", logger="firmware_bridge"):
+        asyncio.run(story())
+
+    events = [record.getMessage().split()[0] for record in caplog.records if record.name.startswith("firmware_bridge")]
+    assert events == [
+        "virtual_sensor.offered",
+        "virtual_sensor.unplugged",
+        "virtual_sensor.plugged_in",
+        "virtual_sensor.ended",
+    ]
+
+
+def test_a_story_that_begins_unplugged_has_no_port_yet(tmp_path):
+    """With the cable out from the start there is no link until it is plugged in."""
+    link = tmp_path / "port"
+
+    async def story():
+        async with serving(link, Fault(kind=FaultKind.DISCONNECT, at_s=0.0, duration_s=2.0)) as bench:
+            await bench.run(1.0)
+            was_there = link.is_symlink()
+            await bench.run(2.0)
+            return was_there, link.is_symlink()
+
+    assert asyncio.run(story()) == (False, True)
+
+
 def test_the_host_can_talk_to_the_sensor(tmp_path):
     """A command written to the port is answered; pyserial opens it like any other port."""
 
