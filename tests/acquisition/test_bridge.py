@@ -30,6 +30,7 @@ from edge.acquisition.packets import (
     packet_line,
 )
 from edge.acquisition.unrolling import MissingSamples, unroll
+from edge.conditioning.timeline import Timeline
 from edge.messages import ChannelKind, Chunk, Corrupt, DeviceBlock, Gap, Reading, SensorIdentity, SensorStatus
 
 NS_PER_S = 1_000_000_000
@@ -454,3 +455,64 @@ def test_only_so_many_losses_are_remembered():
 def test_unrolling_finds_the_nearest(near, step):
     """Invariant: a counter that moved by less than half its range is found."""
     assert unroll((near + step) % (1 << 32), near) == near + step
+
+
+any_u32 = st.sampled_from([0, 1, 1000, (1 << 31) - 1, 1 << 31, (1 << 32) - 1]) | st.integers(0, (1 << 32) - 1)
+any_packet = st.one_of(
+    st.builds(
+        SamplesPacket,
+        stream_id=st.integers(0, 3),
+        sequence=any_u32,
+        ticks=any_u32,
+        n_channels=st.integers(1, 2),
+        bytes_per_value=st.sampled_from([2, 3]),
+        data=st.just(bytes(range(12))),
+        is_backfill=st.booleans(),
+    ),
+    st.builds(
+        Hello,
+        boot_id=st.integers(1, 2),
+        tick_rate_hz=st.sampled_from([1000, 32768, 1_000_000]),
+        ticks=any_u32,
+        device_id=st.sampled_from(["VE-1", "VE-2", ""]),
+        model=st.just(""),
+        firmware=st.just(""),
+        streams=st.sampled_from([STREAMS, STREAMS[:1], (replace(STREAMS[0], rate_mhz=1),), ()]),
+    ),
+    st.builds(
+        ReadingPacket,
+        ticks=any_u32,
+        measure_code=st.sampled_from([150456, 1]),
+        mantissa=st.integers(-(1 << 31), (1 << 31) - 1),
+        exponent=st.integers(-128, 127),
+        status_code=st.integers(0, 4),
+    ),
+    st.builds(EventPacket, ticks=any_u32, condition_code=st.integers(0, 9), is_active=st.booleans()),
+    st.builds(TimeResponse, host_ns=st.integers(0, 3), received_ticks=any_u32, sent_ticks=any_u32),
+    st.builds(CommandAck, command_id=st.integers(0, 3), code=st.integers(0, 6), result_code=st.integers(0, 7)),
+)
+
+
+@given(st.lists(st.tuples(any_packet, st.integers(0, 65535), st.integers(-(1 << 40), 1 << 62)), max_size=40))
+def test_any_story_gives_finite_values_or_counted_drops(story):
+    """Invariant: no order of packets, counters and times raises; sequences of live blocks rise within a boot."""
+    decoder, timelines, newest = BridgeDecoder(BridgeSettings(sensor="bed")), {}, {}
+
+    for packet, sequence, at_ns in story:
+        for item in decoder.push(Chunk(data=packet_line(packet, sequence=sequence), received_at_ns=at_ns)):
+            if isinstance(item, Gap):
+                newest.pop(item.stream, None)
+            elif isinstance(item, SensorIdentity):
+                newest.clear()
+            elif isinstance(item, Reading):
+                assert (item.value is None) == (item.absent is not None)
+                assert item.value is None or np.isfinite(item.value)
+                assert item.measured_at_ns <= at_ns
+            elif isinstance(item, DeviceBlock):
+                assert np.isfinite(item.values).all()
+                timelines.setdefault(item.stream, Timeline()).push(item)
+                if not item.is_backfill:
+                    assert item.sequence > newest.get(item.stream, -1 << 90)
+                    newest[item.stream] = item.sequence
+        decoder.requests(max(0, at_ns))
+    assert decoder.counters.n_frames == len(story)
