@@ -93,13 +93,13 @@ class Backlog:
     def take(self) -> Append | Group | Question | None:
         """Return what is to be done next, None if it may still wait.
 
-        An alert stays at the head until `alert_written`; a question that comes in between ripens the group,
-        so that many questions cannot put it off for ever.
+        An alert stays at the head until `alert_written`.  A question that comes in between ripens the group, and a
+        ripe group goes before the next question, so that many questions cannot put it off for ever.
         """
         if self.alerts and not self.is_alert_held:
             return self.alerts[0]
-        if self.questions:
-            self.is_ripe = self.is_ripe or self.n_grouped > 0
+        if self.questions and not (self.is_ripe and self.n_grouped):
+            self.is_ripe = self.n_grouped > 0
             return self.questions.popleft()
         if not self.is_due:
             return None

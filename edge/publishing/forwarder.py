@@ -114,6 +114,7 @@ class Forwarder:
         self._protocol = Protocol.V5 if mqtt.protocol is Protocol.AUTO else mqtt.protocol
         self._wake = asyncio.Event()
         self._is_stopping = asyncio.Event()
+        self._is_announcement_due = False
         self._link = Closed(reason="not started", fault=PublishFault.OTHER)
         self._is_connected = False
         self._counts: collections.Counter[str] = collections.Counter()
@@ -153,6 +154,11 @@ class Forwarder:
         self._is_stopping.set()
         self._wake.set()
 
+    def announce(self) -> None:
+        """Publish the announcements again, because what they say has changed; on the next connect they go anyway."""
+        self._is_announcement_due = True
+        self._wake.set()
+
     def stats(self) -> ForwarderStats:
         """Return the uplink's figures."""
         return ForwarderStats(
@@ -188,19 +194,25 @@ class Forwarder:
     async def _serve(self, connection: MqttConnection, agreed: Connected) -> None:
         """Forward until the connection ends or a stop is asked for."""
         self._window.begin(agreed.receive_maximum)
-        self._announce(connection, b"online", *self._announcements())
+        self._announce(connection, self._state_of(b"online"), *self._announcements())
+        self._is_announcement_due = False
         while not self._is_stopping.is_set():
             self._wake.clear()  # before looking, so that nothing that happens meanwhile is missed
             if not self._handle(connection):
                 return
+            if self._is_announcement_due:
+                self._is_announcement_due = False
+                self._announce(connection, *self._announcements())
             await self._read_ahead()
             self._send(connection)
             await self._until_news()
         await self._end_in_order(connection)
 
-    def _announce(self, connection: MqttConnection, state: bytes, *announcements: Announcement) -> None:
-        messages = [Announcement(topic=self._topics.state, body=state), *announcements]
-        for message in messages:
+    def _state_of(self, state: bytes) -> Announcement:
+        return Announcement(topic=self._topics.state, body=state)
+
+    def _announce(self, connection: MqttConnection, *announcements: Announcement) -> None:
+        for message in announcements:
             packet_id = connection.publish(Message(topic=message.topic, payload=message.body, is_retained=True))
             self._window.sent(packet_id, None)
 
@@ -284,7 +296,7 @@ class Forwarder:
     async def _end_in_order(self, connection: MqttConnection) -> None:
         """Wait a moment for what is under way, say ``stopped``, and wait for that too."""
         await self._until_settled(connection)
-        self._announce(connection, b"stopped")
+        self._announce(connection, self._state_of(b"stopped"))
         await self._until_settled(connection)
         self._link = Closed(reason="stopped", fault=PublishFault.OTHER)
 

@@ -251,6 +251,7 @@ class MqttConnection:
         client.on_connect = self._on_connect
         client.on_disconnect = self._on_disconnect
         client.on_publish = self._on_publish
+        client.on_socket_open = _without_delay
         # With this set, publish() leaves the writing to the network thread instead of writing from ours.
         client.on_socket_register_write = _leave_to_the_thread
         return client
@@ -271,10 +272,10 @@ class MqttConnection:
                 clean_start=self._protocol is Protocol.V5 or paho.MQTT_CLEAN_START_FIRST_ONLY,
                 properties=properties,
             )
-            if self._is_given_up.is_set():
-                self.abandon()
-            else:
-                self._client.loop_forever()
+            # loop_forever() without loop_start() would not be woken by publish() and would send once a second.
+            while not self._is_given_up.is_set() and self._client.loop() == MQTTErrorCode.MQTT_ERR_SUCCESS:
+                pass
+            self.abandon()
             if not self._is_answered:
                 # Brokers that do not know our version often just hang up.
                 reason, fault = "the broker closed the connection without an answer", PublishFault.PROTOCOL
@@ -333,6 +334,12 @@ class MqttConnection:
 
 def _leave_to_the_thread(*_: object) -> None:
     """Do nothing: the network thread sees by itself that there is something to write."""
+
+
+def _without_delay(_client: paho.Client, _userdata: object, sock: paho.SocketLike) -> None:
+    """Send small packets at once: an alert must not wait until what went before is acknowledged (Nagle)."""
+    if isinstance(sock, socket.socket):
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
 
 def _tls_context(tls: TlsSettings) -> ssl.SSLContext:
