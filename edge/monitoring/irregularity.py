@@ -4,7 +4,7 @@ The detector of Petrėnas, Marozas and Sörnmo [1]_ with its published parameter
 single ectopic beats, pairwise comparison of eight intervals measures irregularity, a second measure that bigeminy and
 other regular ectopy do not raise vetoes it, both are smoothed exponentially.  Two differences make it causal: the
 smoothing runs forward only (its lag is taken back when a rhythm is dated), and its first values are plain means.
-On top comes a veto of ours: intervals that begin or end with a ventricular beat are left out.
+On top comes a veto of ours: intervals that begin or end with a beat unlike the dominant one are left out.
 
 References
 ----------
@@ -83,7 +83,7 @@ class IrregularityRule:
         rr_ms : float or None
             Interval to the beat before it, where nothing is missing in it.
         is_ectopic : bool
-            Whether one of the two is ventricular: such an interval says nothing about the atria.
+            Whether one of the two may be ventricular: such an interval says nothing about the atria.
         """
         if rr_ms is None or is_ectopic:
             return []

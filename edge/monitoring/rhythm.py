@@ -150,7 +150,7 @@ class RhythmRules:
         if beat.is_noise_suspect:
             return outputs
         is_ventricular = self._ventricular.is_ventricular(beat)
-        is_ectopic = is_ventricular or (previous is not None and self._ventricular.is_ventricular(previous))
+        is_ectopic = any(self._ventricular.is_ectopic(item) for item in (previous, beat) if item is not None)
         outputs += self._rates.beat(beat, rr_ms)
         outputs += self._ventricular.beat(beat)
         outputs += self._irregularity.beat(beat, rr_ms, is_ectopic=is_ectopic)
