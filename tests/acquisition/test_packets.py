@@ -281,3 +281,28 @@ def test_layouts_have_no_padding():
         "EVENT": 13,
         "COMMAND": 12,
     }
+
+
+SAMPLES = SamplesPacket(stream_id=0, sequence=0, ticks=0, n_channels=1, bytes_per_value=2, data=bytes(8))
+EVENT = EventPacket(ticks=0, condition_code=1, is_active=True, text="RA")
+
+
+@pytest.mark.parametrize(
+    ("packet", "offset", "value", "reason"),
+    [
+        (SAMPLES, 2, 5, "length"),  # more samples than bytes
+        (SAMPLES, 2, 0, "value"),  # none
+        (SAMPLES, 12, 0, "value"),  # no channel
+        (SAMPLES, 12, 17, "value"),  # too many
+        (SAMPLES, 13, 4, "value"),  # 32-bit counts do not exist in this version
+        (EVENT, 7, 2, "value"),  # neither active nor over
+        (EVENT, 12, 3, "length"),  # more text than bytes
+        (EVENT, 12, 65, "value"),
+    ],
+)
+def test_field_that_contradicts_its_packet_is_dropped(packet, offset, value, reason):
+    """Counts of what follows are checked before anything is read."""
+    packet_type, payload = encode_packet(packet)
+    damaged = payload[:offset] + bytes([value]) + payload[offset + 1 :]
+
+    assert decode_packet(frame_of(packet_type, damaged)).reason == reason

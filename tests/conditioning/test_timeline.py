@@ -368,3 +368,27 @@ def test_line_lies_under_every_delay(steps):
     for points in second_lowest.values():
         slack_s = 0.02 if len(points) > 1 else 1e-9  # one point a second is kept, and drift tilts within it
         assert all(envelope.delay_s(at_s) <= delay_s + slack_s for at_s, delay_s in points)
+
+
+def test_block_that_is_not_newer_leaves_the_line_alone():
+    """Device time that stands still or goes back a little has nothing to say about the link."""
+    envelope = LowerEnvelope(window_s=60, min_span_s=10, max_drift_ppm=20_000)
+    envelope.add(1.0, 0.02)
+
+    envelope.add(1.0, -5.0)
+    envelope.add(0.5, -5.0)
+
+    assert envelope.delay_s(1.0) == 0.02
+
+
+def test_reset_forgets_the_line():
+    """After a reset the next block begins anew, without a gap, and nothing is known of the clock."""
+    link = Link(drift=200e-6)
+    timeline = Timeline()
+    push(timeline, link.blocks(60))
+
+    timeline.reset("device-reset")
+
+    assert timeline.estimate.drift_ppm is None
+    (block,) = timeline.push(link.block(50, 0.01))
+    assert isinstance(block, SampleBlock)
