@@ -18,7 +18,7 @@ from edge.messages import SampleBlock
 
 _SLOPE_S = 0.012
 _ENERGY_S = 0.1
-_REFRACTORY_S = 0.2
+_REFRACTORY_S = 0.18
 # Slope energy of a 1 mV, 80 ms triangle in the 5-20 Hz band, computed at 360 Hz (0.20 +- 10 % for 250-1000 Hz).
 _UNIT_ENERGY = 0.2
 # Below this a maximum cannot become a beat, so it is not handed on; a fifth of the detection floor.

@@ -22,12 +22,15 @@ class DecisionSettings:
     """Smallest detection signal taken for a QRS complex: monitors must not count below 0.15 mV (IEC 60601-2-27)."""
     threshold_ratio: float = 0.3
     """Threshold between the noise level (0) and the signal level (1); 0.25-0.31 in the two papers."""
-    refractory_s: float = 0.2
-    """Two QRS complexes are never closer (Pan and Tompkins)."""
+    refractory_s: float = 0.18
+    """Two QRS complexes are never closer: 0.2 s in Pan and Tompkins, a little less to count up to 300 bpm."""
     t_wave_s: float = 0.36
     """Within this time after a beat a maximum must pass the slope test (Pan and Tompkins)."""
     t_wave_slope_ratio: float = 0.5
     """A T wave's slope is below this share of the slope of the beat before it (Pan and Tompkins)."""
+    tall_t_wave_ratio: float = 0.65
+    """So is a maximum whose slope and height are both below this share: a T wave of 1.2 mV and 180 ms behind a QRS
+    complex of 1 mV and 100 ms (IEC 60601-2-27) has 0.59 of its slope and 0.52 of its height."""
     replace_s: float = 0.3
     """A beat is held back this long, because a larger maximum may show that it was a P wave."""
     replace_ratio: float = 1.3
@@ -41,9 +44,12 @@ class DecisionSettings:
     the amplitude is followed within 3 s."""
     between_ratio: float = 1.2
     """In a pause the threshold stays this far above the usual maximum between two beats, so that P waves without a
-    QRS complex are not counted at once (own choice)."""
-    between_half_life_s: float = 2.0
-    """How fast that bound sinks, in case the amplitude itself has dropped (own choice)."""
+    QRS complex are not counted (own choice)."""
+    between_half_life_s: float = 20.0
+    """How fast that bound sinks, in case the amplitude itself has dropped: P waves stay uncounted for 6 s, longer
+    than an asystole takes to be alarmed (own choice)."""
+    onset_s: float = 0.14
+    """The detection signal of a complex of 100 ms begins to rise this long before its maximum; a P wave lies before."""
     learning_s: float = 1.5
     """Signal levels start from the largest maximum in this time after the first one above the floor (own choice)."""
     lead_ratio: float = 1.5
@@ -162,7 +168,7 @@ class QrsDecision:
                 return self._replace(candidate)
             if since_s < settings.refractory_s:
                 return []
-            if since_s < settings.t_wave_s and candidate.slope < settings.t_wave_slope_ratio * last.slope:
+            if since_s < settings.t_wave_s and self._is_t_wave(candidate, last):
                 return []
         if is_strong:
             return self._accept(candidate, is_late=False)
@@ -170,19 +176,29 @@ class QrsDecision:
         self._rejected.append(candidate)
         return []
 
-    def _threshold(self, lead: int, sequence: int) -> float:
+    def _is_t_wave(self, candidate: Candidate, last: Candidate) -> bool:
+        settings = self._settings
+        if candidate.slope < settings.t_wave_slope_ratio * last.slope:
+            return True
+        ratio = settings.tall_t_wave_ratio
+        return candidate.slope < ratio * last.slope and candidate.height < ratio * last.height
+
+    def _threshold(self, lead: int, sequence: int, share: float = 1.0) -> float:
         settings = self._settings
         level = self._levels[lead]
-        beat: float = median(level.beats)
-        noise = min(median(level.rejected), beat) if level.rejected else 0.0
-        usual = float(noise + settings.threshold_ratio * (beat - noise))
+        usual = self._usual_threshold(level)
         pause_s = self._pause_s(sequence)
         between = settings.between_ratio * median(level.between) if level.between else 0.0
         return max(
             settings.floor_mv,
-            usual * _halved(pause_s, settings.decay_half_life_s),
+            share * usual * _halved(pause_s, settings.decay_half_life_s),
             min(usual, between * _halved(pause_s, settings.between_half_life_s)),
         )
+
+    def _usual_threshold(self, level: _Level) -> float:
+        beat: float = median(level.beats)
+        noise = min(median(level.rejected), beat) if level.rejected else 0.0
+        return float(noise + self._settings.threshold_ratio * (beat - noise))
 
     def _pause_s(self, sequence: int) -> float:
         """How far the time since the last beat exceeds the search-back time."""
@@ -193,6 +209,7 @@ class QrsDecision:
     def _accept(self, candidate: Candidate, *, is_late: bool) -> list[Detection]:
         out = self.flush()
         last = self._last
+        self._follow_drop(candidate)
         if last is not None:
             self._rr_samples.append(min(candidate.sequence - last.sequence, self._samples(3.0)))
         self._measure_leads(candidate, last)
@@ -201,6 +218,17 @@ class QrsDecision:
         self._pending = Detection(candidate=candidate, is_late=is_late)
         self._choose_lead()
         return out
+
+    def _follow_drop(self, candidate: Candidate) -> None:
+        """Forget the old amplitude when only its decay let `candidate` pass."""
+        level = self._levels[candidate.lead]
+        usual = self._settings.search_back_ratio * self._usual_threshold(level)
+        if candidate.height >= usual:
+            return
+        ratio = candidate.height / median(level.beats)
+        level.beats.clear()
+        level.between = deque((ratio * value for value in level.between), maxlen=level.between.maxlen)
+        level.rejected = deque((ratio * value for value in level.rejected), maxlen=level.rejected.maxlen)
 
     def _replace(self, candidate: Candidate) -> list[Detection]:
         """Take the held-back beat for a P wave, and `candidate` for its QRS complex."""
@@ -230,11 +258,8 @@ class QrsDecision:
         for candidate in self._rejected:
             if not first < candidate.sequence < now or not self._levels[candidate.lead].beats:
                 continue
-            is_selected = candidate.lead == self._lead
-            threshold = self._threshold(candidate.lead, candidate.sequence)
-            needed = max(
-                self._settings.floor_mv, threshold * (self._settings.search_back_ratio if is_selected else 1.0)
-            )
+            needed_share = self._settings.search_back_ratio if candidate.lead == self._lead else 1.0
+            needed = self._threshold(candidate.lead, candidate.sequence, needed_share)
             share = candidate.height / median(self._levels[candidate.lead].beats)
             if candidate.height > needed and share > best_share:
                 best, best_share = candidate, share
@@ -257,6 +282,7 @@ class QrsDecision:
 
     def _measure_leads(self, candidate: Candidate, last: Candidate | None) -> None:
         around, refractory = self._samples(0.15), self._samples(self._settings.refractory_s)
+        onset = self._samples(self._settings.onset_s)  # a P wave lies before this, the rise of the complex after it
         for lead, level in enumerate(self._levels):
             is_selected = lead == candidate.lead
             sequence = candidate.sequence
@@ -264,7 +290,7 @@ class QrsDecision:
             level.beats.append(candidate.height if is_selected else peak)
             if last is None or sequence - last.sequence <= 2 * refractory:
                 continue
-            between = self._source.largest_height(lead, last.sequence + refractory, sequence - refractory)
+            between = self._source.largest_height(lead, last.sequence + refractory, sequence - onset)
             level.between.append(between)
             if not is_selected:
                 level.rejected.append(between)
