@@ -223,6 +223,12 @@ class OutboxFullError(OutboxError):
     """The quota or the file system is full, and nothing less important is left to give up."""
 
 
+def notice_of(error: OutboxError) -> Notice:
+    """Return what to tell the operator of a write that failed."""
+    is_full = isinstance(error, OutboxFullError)
+    return Notice(trouble=Trouble.DISK_FULL if is_full else Trouble.DISK_FAULT, detail=str(error))
+
+
 def checksum(sequence: int, entry: Entry, stamp: Stamp) -> int:
     """Return the CRC-32 (ISO-HDLC) of everything that a row says.
 

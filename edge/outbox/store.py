@@ -85,9 +85,10 @@ class Store:
                 notices = self._begun_anew(now, str(error))
             self.epoch = (self.load_state("epoch") or b"").decode() or self._new_epoch()
             self.boot = self._next_boot(now, is_counter_lost=bool(notices))
-            self._next_sequence = rows.integer(self._db.execute(rows.HIGHEST_SEQUENCE).fetchone()[0]) + 1
-            strays = self._db.execute(rows.SELECT_STRAYS).fetchall()
-            self._set_aside(strays, Lane.READING, now)  # a flipped lane would hide a row from every reader
+            self._next_sequence = rows.integer(self._query(rows.HIGHEST_SEQUENCE)[0][0]) + 1
+            self._set_aside(
+                self._query(rows.SELECT_STRAYS), Lane.READING, now
+            )  # a flipped lane would hide a row from every reader
             counts = dict(self._db.execute("SELECT lane, count(*) FROM record GROUP BY lane").fetchall())
             self._depth = {lane: counts.get(int(lane), 0) for lane in Lane}
         except (sqlite3.Error, OutboxError) as error:
@@ -129,10 +130,7 @@ class Store:
 
     def pending(self, lane: Lane, after_sequence: int, n_at_most: int, now: Stamp) -> Batch:
         """Return up to `n_at_most` records of `lane` beyond `after_sequence`, oldest first."""
-        try:
-            found = self._db.execute(rows.SELECT_LANE, (int(lane), after_sequence, n_at_most)).fetchall()
-        except sqlite3.Error as error:
-            raise _as_outbox_error(error, self._path) from error
+        found = self._query(rows.SELECT_LANE, int(lane), after_sequence, n_at_most)
         pairs = [(row, rows.from_row(row, self.epoch)) for row in found]
         bad = [row for row, record in pairs if record is None]
         self._set_aside(bad, lane, now)
@@ -152,7 +150,7 @@ class Store:
         for lane, keep_s in self._settings.keep_s.items():
             if keep_s is None:
                 continue
-            found = self._db.execute(rows.SELECT_OLD, (int(lane), 0, _N_AT_ONCE)).fetchall()
+            found = self._query(rows.SELECT_OLD, int(lane), 0, _N_AT_ONCE)
             records = [record for row in found if (record := rows.from_row(row, self.epoch))]
             old = [record for record in records if age_s(record.stamp, now) > keep_s]
             if old:
@@ -168,10 +166,10 @@ class Store:
 
     def load_state(self, key: str) -> bytes | None:
         """Return what was last saved under `key`, or None if nothing was or it is damaged."""
-        row = self._db.execute("SELECT value, crc FROM state WHERE key=?", (key,)).fetchone()
-        if row is None or not isinstance(row[0], bytes) or row[1] != rows.state_checksum(key, row[0]):
-            return None
-        return row[0]
+        for value, crc in self._query("SELECT value, crc FROM state WHERE key=?", key):
+            if isinstance(value, bytes) and crc == rows.state_checksum(key, value):
+                return value
+        return None
 
     def depth(self) -> Mapping[Lane, int]:
         """Return how many records wait, by lane."""
@@ -179,28 +177,28 @@ class Store:
 
     def oldest(self) -> Mapping[Lane, Stamp]:
         """Return when the oldest record of each lane that has one was written."""
-        found = {}
-        for lane in Lane:
-            row = self._db.execute(rows.SELECT_LANE, (int(lane), 0, 1)).fetchone()
-            record = rows.from_row(row, self.epoch) if row else None
-            if record is not None:
-                found[lane] = record.stamp
-        return found
+        heads = {lane: self._query(rows.SELECT_LANE, int(lane), 0, 1) for lane in Lane}
+        records = {lane: rows.from_row(found[0], self.epoch) for lane, found in heads.items() if found}
+        return {lane: record.stamp for lane, record in records.items() if record}
 
     def used_bytes(self) -> int:
         """Return the bytes in use inside the database file, free pages not counted."""
         names = ("page_size", "page_count", "freelist_count")
-        page_bytes, n_pages, n_free = (int(self._db.execute(f"PRAGMA {name}").fetchone()[0]) for name in names)
+        page_bytes, n_pages, n_free = (rows.integer(self._query(f"PRAGMA {name}")[0][0]) for name in names)
         return page_bytes * (n_pages - n_free)
 
     def close(self) -> None:
         """Fold the write-ahead log into the file and release both."""
+        with contextlib.suppress(sqlite3.Error):  # the log is folded in at the next start then
+            self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        self._db.close()
+        os.close(self._lock_fd)
+
+    def _query(self, sql: str, *values: object) -> list[rows.Row]:
         try:
-            with contextlib.suppress(sqlite3.Error):  # the log is folded in at the next start then
-                self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-            self._db.close()
-        finally:
-            os.close(self._lock_fd)
+            return self._db.execute(sql, values).fetchall()
+        except sqlite3.Error as error:
+            raise _as_outbox_error(error, self._path) from error
 
     def _transact(self, work: Callable[[], object]) -> None:
         depth = dict(self._depth)
@@ -253,7 +251,7 @@ class Store:
         for sequence, _, _ in facts:
             self._delete_one(sequence)
         self._note_losses(losses_by_topic(facts, reason))
-        if announce_at is not None:
+        if announce_at:
             self._announce_losses(announce_at)
 
     def _delete_one(self, sequence: int) -> None:
@@ -305,7 +303,7 @@ class Store:
         return fd
 
     def _opened(self) -> sqlite3.Connection:
-        """Return the connection with its pragmas set and its schema present, after a check of every page."""
+        """Return the connection, its schema present and every page checked."""
         # SQLite gives the log and the index of the log the same permissions as the file.
         os.close(os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
         db = sqlite3.connect(self._path, isolation_level=None, timeout=5.0)
@@ -317,12 +315,11 @@ class Store:
             db.execute(f"PRAGMA max_page_count={self._settings.max_bytes // page_bytes}")
             if db.execute("SELECT count(*) FROM sqlite_master").fetchone()[0] == 0:
                 db.executescript(f"BEGIN; {rows.SCHEMA} PRAGMA user_version={rows.VERSION}; COMMIT")
-            verdict = db.execute("PRAGMA quick_check(1)").fetchone()[0]
-            version = db.execute("PRAGMA user_version").fetchone()[0]
-            if verdict != "ok":
+            if (verdict := db.execute("PRAGMA quick_check(1)").fetchone()[0]) != "ok":
                 raise OutboxDamagedError(str(verdict))
+            version = db.execute("PRAGMA user_version").fetchone()[0]
             if version != rows.VERSION:
-                raise OutboxError(f"{self._path} has layout {version}, expected {rows.VERSION}", hint="use its program")
+                raise OutboxError(f"{self._path} has layout {version}, expected {rows.VERSION}")
             # quick_check does not compare an index with its table: a flipped bit in it would hide rows.
             db.execute("REINDEX record_by_lane")
         except BaseException:
@@ -337,8 +334,7 @@ class Store:
             with contextlib.suppress(FileNotFoundError):
                 Path(f"{self._path}{suffix}").rename(f"{aside}{suffix}")
         self._db = self._opened()
-        n_saved = 0
-        readable = _readable_records(aside)
+        n_saved, readable = 0, _readable_records(aside)
         while batch := [(record.entry, record.stamp) for record in itertools.islice(readable, _N_AT_ONCE)]:
             self._append(batch, now, (), ())
             n_saved += len(batch)
@@ -365,25 +361,24 @@ def _readable_records(path: Path) -> Iterator[Record]:
     """Yield the sound records of a damaged file, from both ends towards the broken page."""
     seen: set[int] = set()
     for order in ("", " DESC"):
-        with contextlib.suppress(sqlite3.Error), contextlib.closing(_opened_aside(path)) as db:
-            for row in db.execute(rows.SELECT_ALL + order):
-                record = rows.from_row(row, "")
-                if record is not None and record.sequence not in seen:
-                    seen.add(record.sequence)
-                    yield record
+        for row in _rows_aside(path, rows.SELECT_ALL + order):
+            record = rows.from_row(row, "")
+            if record is not None and record.sequence not in seen:
+                seen.add(record.sequence)
+                yield record
 
 
 def _readable_state(path: Path) -> Iterator[tuple[str, bytes]]:
-    with contextlib.suppress(sqlite3.Error), contextlib.closing(_opened_aside(path)) as db:
-        for key, value, crc in db.execute("SELECT key, value, crc FROM state"):
-            if key != "epoch" and isinstance(value, bytes) and crc == rows.state_checksum(str(key), value):
-                yield str(key), value
+    for key, value, crc in _rows_aside(path, "SELECT key, value, crc FROM state"):
+        if key != "epoch" and isinstance(value, bytes) and crc == rows.state_checksum(str(key), value):
+            yield str(key), value
 
 
-def _opened_aside(path: Path) -> sqlite3.Connection:
+def _rows_aside(path: Path, sql: str) -> Iterator[rows.Row]:
     db = sqlite3.connect(f"file:{path}?mode=ro", uri=True, isolation_level=None)
     db.text_factory = rows.lenient_text
-    return db
+    with contextlib.suppress(sqlite3.Error), contextlib.closing(db):
+        yield from db.execute(sql)
 
 
 def _is_damage(error: BaseException) -> bool:

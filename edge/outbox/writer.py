@@ -14,20 +14,20 @@ takes longer, and the operator is told by a `Notice`.
 from __future__ import annotations
 
 import asyncio
-import collections
 import contextlib
 import itertools
 import logging
 import threading
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
-from edge.clock import NS_PER_MS, Clock
+from edge.clock import Clock
 from edge.errors import OutboxError
-from edge.outbox.backlog import Append, Backlog, Group, Question
+from edge.outbox.backlog import Append, Backlog, Group, Question, WriterSettings
+from edge.outbox.figures import Latencies
 from edge.outbox.record import (
     Batch,
     Entry,
@@ -43,27 +43,13 @@ from edge.outbox.record import (
     Stamp,
     Trouble,
     age_s,
+    notice_of,
 )
 from edge.outbox.retention import RetentionSettings
 from edge.outbox.store import Store
 
 _log = logging.getLogger(__name__)
 _T = TypeVar("_T")
-_N_LATENCIES = 512
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class WriterSettings:
-    """How telemetry is grouped and how much of it may wait for the disk."""
-
-    group_s: float = 0.25
-    """Longest wait for company, real seconds.  Unbatched, 100 records/s wrote 112 GB a day; by fifties 5.5 GB."""
-    group_rows: int = 50
-    """A group of this many is committed without waiting; see `group_s`."""
-    max_queued: int = 2_000
-    """Telemetry that may wait for the disk, about 20 s at 100 records/s; beyond it the oldest reading goes."""
-    prune_every_s: float = 60.0
-    """How often the ages are looked at; the retention itself is days."""
 
 
 class OutboxWriter:
@@ -108,11 +94,11 @@ class OutboxWriter:
         self._is_closing = False
         self._failure: OutboxError | None = None
         # Written by the thread alone, replaced whole; the loop only reads.
-        self._latencies_ns: collections.deque[int] = collections.deque(maxlen=_N_LATENCIES)
+        self._latencies = Latencies()
         self._figures = OutboxStats()
         self._oldest: Mapping[Lane, Stamp] = {}
         self._boot = 0
-        self._pruned_at_ns: int | None = None
+        self._prune_due_ns = 0
         self._n_committed = 0
         self._n_removed = 0
 
@@ -160,11 +146,10 @@ class OutboxWriter:
         """Return the next records of `lane` beyond `after_sequence`, oldest first, without those to be removed."""
 
         def ask(store: Store) -> Batch:
-            found = store.pending(lane, after_sequence, n_at_most, self.now())
+            found = store.pending(lane, after_sequence, n_at_most, self.stamp())
             with self._changed:
                 gone = {(record.epoch, record.sequence) for record in self._backlog.removals}
-            left = tuple(record for record in found.records if (record.epoch, record.sequence) not in gone)
-            return replace(found, records=left)
+            return replace(found, records=tuple(r for r in found.records if (r.epoch, r.sequence) not in gone))
 
         batch = await self._call(ask)
         for notice in batch.notices:
@@ -187,18 +172,17 @@ class OutboxWriter:
 
     def stats(self) -> OutboxStats:
         """Return the figures of the last commit with ages as of now."""
-        now = self.now()
-        latencies = sorted(self._latencies_ns.copy())
+        now = self.stamp()
         return replace(
             self._figures,
             oldest_age_s={lane: age_s(stamp, now) for lane, stamp in self._oldest.items()},
             n_queued=len(self._backlog.group) + len(self._backlog.alerts),
             n_dropped=dict(self._backlog.n_dropped),
-            commit_p50_ms=_percentile_ms(latencies, 0.50),
-            commit_p99_ms=_percentile_ms(latencies, 0.99),
+            commit_p50_ms=self._latencies.percentile_ms(0.50),
+            commit_p99_ms=self._latencies.percentile_ms(0.99),
         )
 
-    def now(self) -> Stamp:
+    def stamp(self) -> Stamp:
         """Return this instant as records are stamped with it."""
         return Stamp(
             boot=self._boot,
@@ -209,14 +193,12 @@ class OutboxWriter:
 
     async def close(self) -> None:
         """Write what was taken and close the database; what the disk still refuses fails its `append`."""
-        thread = self._thread
-        if thread is None:
-            return
-        with self._changed:
-            self._is_closing = True
-            self._changed.notify()
-        await asyncio.to_thread(thread.join)
-        self._thread = None
+        if self._thread is not None:
+            with self._changed:
+                self._is_closing = True
+                self._changed.notify()
+            await asyncio.to_thread(self._thread.join)
+            self._thread = None
 
     def _add(self, append: Append) -> None:
         with self._changed:
@@ -297,7 +279,7 @@ class OutboxWriter:
                 store.close()
 
     def _opened(self) -> Store:
-        store = Store(self._path, self._retention, self._describe_loss, self.now())
+        store = Store(self._path, self._retention, self._describe_loss, self.stamp())
         self._boot = store.boot
         self._refresh(store)
         return store
@@ -322,13 +304,12 @@ class OutboxWriter:
         return self._is_closing or self._backlog.is_due
 
     def _do(self, work: Append | Group | Question, store: Store) -> None:
-        match work:
-            case Question():
-                work.ask(store)
-            case Append():
-                self._write_alert(work, store)
-            case Group():
-                self._write_group(work, store)
+        if isinstance(work, Question):
+            work.ask(store)
+        elif isinstance(work, Append):
+            self._write_alert(work, store)
+        else:
+            self._write_group(work, store)
 
     def _write_alert(self, alert: Append, store: Store) -> None:
         try:
@@ -336,7 +317,7 @@ class OutboxWriter:
         except OutboxDamagedError:
             raise
         except OutboxError as error:
-            self._tell(_trouble(error))
+            self._tell(notice_of(error))
             with self._changed:
                 if not self._is_closing:
                     self._backlog.is_alert_held = True
@@ -353,11 +334,11 @@ class OutboxWriter:
         entries = [entry for append in group.appends for entry in append.entries]
         try:
             sequences = iter(self._append(store, entries, removed, group.losses))
-        except OutboxDamagedError:
-            with self._changed:  # nothing of it was written: it goes into the new database
-                self._backlog.group.extendleft(reversed(group.appends))
-            raise
-        except OutboxError:
+        except OutboxError as error:
+            if isinstance(error, OutboxDamagedError):
+                with self._changed:  # nothing of it was written: it goes into the new database
+                    self._backlog.put_back(group)
+                raise
             self._write_apart(group, store)
             return
         for append in group.appends:
@@ -365,9 +346,7 @@ class OutboxWriter:
 
     def _write_apart(self, group: Group, store: Store) -> None:
         with self._changed:
-            self._backlog.removals.extend(group.removed)
-            for loss in group.losses:
-                self._backlog.note(loss)
+            self._backlog.put_back(replace(group, appends=()))
         for append in sorted(group.appends, key=lambda append: append.entries[0].lane):
             try:
                 append.answer(self._append(store, append.entries))
@@ -375,7 +354,7 @@ class OutboxWriter:
                 raise
             except OutboxError as error:
                 append.answer(error)
-                self._tell(_trouble(error))
+                self._tell(notice_of(error))
                 reason = LossReason.QUOTA if isinstance(error, OutboxFullError) else LossReason.UNWRITABLE
                 with self._changed:
                     self._backlog.lose(append.entries, reason, self._clock.wall_ns())
@@ -384,8 +363,8 @@ class OutboxWriter:
         self, store: Store, entries: Sequence[Entry], removed: Sequence[int] = (), losses: Sequence[Loss] = ()
     ) -> tuple[int, ...]:
         began_ns = self._clock.monotonic_ns()
-        done = store.append(entries, self.now(), losses, removed)
-        self._latencies_ns.append(self._clock.monotonic_ns() - began_ns)
+        done = store.append(entries, self.stamp(), losses, removed)
+        self._latencies.add(self._clock.monotonic_ns() - began_ns)
         self._n_committed += len(entries)
         self._n_removed += len(removed)
         for notice in done.notices:
@@ -395,13 +374,10 @@ class OutboxWriter:
         return done.sequences
 
     def _prune(self, store: Store) -> None:
-        now = self.now()
-        if (
-            self._pruned_at_ns is not None
-            and now.monotonic_ns - self._pruned_at_ns < self._settings.prune_every_s * 1e9
-        ):
+        now = self.stamp()
+        if now.monotonic_ns < self._prune_due_ns:
             return
-        self._pruned_at_ns = now.monotonic_ns
+        self._prune_due_ns = now.monotonic_ns + round(self._settings.prune_every_s * 1e9)
         while n_pruned := store.prune(now):
             self._tell(Notice(trouble=Trouble.RECORDS_LOST, detail="older than their retention", n_records=n_pruned))
 
@@ -417,23 +393,7 @@ class OutboxWriter:
     def _fail(self, error: OutboxError) -> None:
         """Let every waiter know that the outbox is gone."""
         _log.error("outbox.failed error=%s", error)
-        self._tell(_trouble(error))
+        self._tell(notice_of(error))
         with self._changed:
             self._failure = error
-            appends = [*self._backlog.alerts, *self._backlog.group]
-            questions = list(self._backlog.questions)
-        for append in appends:
-            append.answer(error)
-        for question in questions:
-            question.refuse(error)
-
-
-def _trouble(error: OutboxError) -> Notice:
-    is_full = isinstance(error, OutboxFullError)
-    return Notice(trouble=Trouble.DISK_FULL if is_full else Trouble.DISK_FAULT, detail=str(error))
-
-
-def _percentile_ms(sorted_ns: Sequence[int], share: float) -> float | None:
-    if not sorted_ns:
-        return None
-    return sorted_ns[min(len(sorted_ns) - 1, int(share * len(sorted_ns)))] / NS_PER_MS
+            self._backlog.refuse_all(error)

@@ -291,7 +291,7 @@ class Forwarder:
         )
 
     def _age_s(self, record: Record) -> float:
-        return age_s(record.stamp, self._outbox.now())
+        return age_s(record.stamp, self._outbox.stamp())
 
     async def _end_in_order(self, connection: MqttConnection) -> None:
         """Wait a moment for what is under way, say ``stopped``, and wait for that too."""
