@@ -134,6 +134,24 @@ def test_unread_bytes_beyond_the_bound_drop_the_oldest_and_are_counted(pty, capl
     assert any("serial.overflow" in record.getMessage() for record in caplog.records)
 
 
+def test_bytes_that_were_read_no_longer_count_against_the_bound(pty):
+    """A link that is read in time never drops, however much passes over the years."""
+    clock = StampSignal()
+
+    async def scenario():
+        port = SerialPort(SerialPortSettings(port=str(pty.link), max_buffered_bytes=2000), clock)
+        await port.open()
+        for _ in range(6):
+            for _ in range(2):  # two chunks wait at once
+                await pty.send(bytes(500))
+                await clock.stamped()
+            await read_exactly(port, 1000)
+        await port.close()
+        return port.n_dropped_bytes
+
+    assert run(scenario()) == 0
+
+
 def test_port_replugged_under_the_same_link_opens_again(pty):
     """After a hang-up the same object opens the same link, although the device behind it is another one."""
 
