@@ -394,6 +394,54 @@ def test_an_acknowledgement_from_before_the_last_run_ended_is_stale_if_older_tha
     assert current[0].state is AlertState.ACKNOWLEDGED
 
 
+def test_restoring_leaves_out_what_had_closed():
+    """A closed alert is final."""
+    closed = push_all(make(), claim(), claim(on=False, at_s=1.0))[-1]
+    alarms = make()
+
+    assert alarms.restore([closed], at_ns=0) == []
+    assert alarms.snapshot() == ()
+
+
+def test_restoring_two_alerts_of_one_condition_is_misuse():
+    """Only one of them can be open."""
+    first = make().push(claim())[0]
+    second = make("b").push(claim())[0]
+
+    with pytest.raises(ValueError, match="one open alert"):
+        make().restore([first, second], at_ns=0)
+
+
+def test_a_priority_that_falls_and_rises_while_raised_says_nothing_new():
+    """It sounds already, at its highest priority: no flood of revisions."""
+    alarms = make()
+    alarms.push(claim(priority=Priority.HIGH))
+
+    outputs = push_all(
+        alarms, *[claim(priority=Priority.HIGH if k % 2 else Priority.LOW, at_s=float(k)) for k in range(100)]
+    )
+
+    assert outputs == []
+    assert alarms.snapshot()[0].priority is Priority.HIGH
+
+
+def test_forgetting_is_bounded():
+    """Only so many ended alerts are remembered; an acknowledgement of an older one is unknown."""
+    alarms = make(n_remembered=2)
+    for k in range(3):
+        push_all(alarms, claim(at_s=k * 1000.0), acknowledge(f"a{k + 1}", 1), claim(on=False, at_s=k * 1000.0 + 100))
+
+    assert alarms.push(acknowledge("a3", 1)) == []
+    assert alarms.push(acknowledge("a1", 1))[0].reason == "unknown"
+
+
+@pytest.mark.parametrize("name", ["max_silence_s", "min_reraise_s", "restore_grace_s", "n_remembered"])
+def test_negative_settings_are_misuse(name):
+    """No duration is negative."""
+    with pytest.raises(ValueError, match="expected"):
+        AlarmSettings(**{name: -1})
+
+
 def test_restoring_twice_is_misuse():
     """Two sets of open alerts cannot both be the truth."""
     alarms = make()

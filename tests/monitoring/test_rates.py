@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from edge.messages import Condition, Gap, Priority, SensorStatus
+from edge.messages import Condition, Gap, Priority, SensorIdentity, SensorStatus
 from edge.monitoring.rhythm import RhythmRules
 from tests.monitoring.hearts import S, beat, joined, quality, run, stream, train
 
@@ -90,6 +90,33 @@ def test_a_lead_off_report_of_the_sensor_counts_even_if_the_signal_looks_usable(
     items.insert(40, status("lead-off", on=True, at_s=16.0))
 
     assert conditions(run(rules, items)) == []
+
+
+@pytest.mark.parametrize("how", ["reported back", "restarted"])
+def test_a_sensor_that_no_longer_reports_lead_off_is_trusted_again(how):
+    """By its word, or because it restarted and does not repeat it: an asystole is seen afterwards."""
+    identity = lambda boot_id, at_s: SensorIdentity(  # noqa: E731 - used in this test alone
+        sensor="chest", device_id="", model="", firmware="", boot_id=boot_id, streams=(), at_ns=at_s * S
+    )
+    back = status("lead-off", on=False, at_s=30) if how == "reported back" else identity(2, 30)
+    rules = RhythmRules()
+    run(rules, [identity(1, 0), *stream(train([0.8] * 20), 17), status("lead-off", on=True, at_s=17)])
+
+    off = run(rules, stream([], 30, start_s=17))
+    again = run(rules, [back, *stream([], 40, start_s=30)])
+
+    assert conditions(off) == []
+    assert [code for code, _, _ in summary(again)] == ["asystole"]
+    assert summary(again)[0][2] <= 36
+
+
+def test_beats_of_another_sensor_are_not_mixed_in():
+    """Two ECGs of one heart: the intervals of one of them, not those between their beats."""
+    beats = train([0.8] * 100)
+    others = [replace(item, sensor="arm", at_ns=item.at_ns + S // 5) for item in beats]
+    mixed = sorted([*beats, *others], key=lambda item: item.at_ns)
+
+    assert conditions(run(RhythmRules(), stream(mixed, 80))) == []
 
 
 def test_asystole_is_noticed_after_lead_off_has_ended():

@@ -295,3 +295,22 @@ def test_an_occasional_bad_frame_is_no_alarm():
     corrupt = Corrupt(reason="crc", offset=0, n_bytes=30)
 
     assert play([], 600, lambda t: [corrupt] if t % 10 == 0 else []) == []
+
+
+def test_a_clock_state_before_any_time_is_not_counted_from():
+    """Without a tick there is no instant to count from; it comes again within a second."""
+    rules = TechnicalRules()
+
+    assert rules.push(clock(ClockSync.UNSYNCHRONISED)) == []
+    assert rules.push(Tick(at_ns=10**12)) == []
+
+
+def test_a_new_session_knows_nothing_of_the_last():
+    """After a reset an old trouble has to be reported again."""
+    rules = TechnicalRules()
+    rules.push(status("self-test-failed", stream=None))
+
+    rules.reset("session")
+
+    assert [out for t in range(60) for out in rules.push(Tick(at_ns=t * S))] == []
+    assert [out.is_active for out in rules.push(status("self-test-failed", stream=None))] == [True]
