@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import resource
 from contextlib import asynccontextmanager, suppress
 from itertools import pairwise
 
@@ -379,10 +380,30 @@ def test_full_disk_ends_the_capture_and_not_the_link(tmp_path, caplog):
     ]
 
 
-def test_device_that_is_full_is_a_recording_error():
-    """The kernel's own full device: the error says so."""
-    with pytest.raises(RecordingError, match=r"cannot be written|exists"):
-        RawCaptureWriter("/dev/full", sensor="s", link="l", clock=ManualClock())
+def test_file_system_that_takes_no_more_is_a_recording_error(tmp_path):
+    """The kernel's own refusal: the error says so, and what was written before is whole."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    with RawCaptureWriter(tmp_path / "c", sensor="s", link="l", clock=ManualClock()) as writer:
+        writer.write(Chunk(data=b"kept", received_at_ns=0))
+        resource.setrlimit(resource.RLIMIT_FSIZE, ((tmp_path / "c").stat().st_size + 10, hard))
+        try:
+            for _ in range(2):  # the first write is cut short, the second refused
+                with pytest.raises(RecordingError, match="cannot be written"):
+                    writer.write(Chunk(data=bytes(100), received_at_ns=1))
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+    replayed, transport = replay(tmp_path / "c")
+
+    assert replayed == [(0, b"kept")]
+    assert transport.torn is not None
+    assert transport.torn.n_bytes == 10
+
+
+def test_capture_in_a_folder_that_is_not_there_is_a_recording_error(tmp_path):
+    """The error names the file."""
+    with pytest.raises(RecordingError, match="cannot be written"):
+        RawCaptureWriter(tmp_path / "none" / "c", sensor="s", link="l", clock=ManualClock())
 
 
 def test_capture_is_not_taken_for_a_table_of_samples(tmp_path):
