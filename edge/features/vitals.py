@@ -162,6 +162,10 @@ class _Ecg:
             if quality.at_ns < beat.at_ns:
                 break
             is_doubtful |= not quality.is_usable and beat.at_ns > quality.at_ns - NS_PER_S
+        last_ns = self._last_beat_ns()
+        if last_ns is not None and beat.at_ns - last_ns > self._settings.no_beats_s * NS_PER_S:
+            # The rate was absent meanwhile: what the heart did before a pause says nothing about after it.
+            self._rate_from_ns = beat.at_ns
         is_trusted = not is_doubtful and not (self._is_doubtful and self._is_doubtful[-1])
         self._rr_ms.append(beat.rr_ms if beat.rr_ms is not None and is_trusted else math.nan)
         self._beats_at_ns.append(beat.at_ns)
