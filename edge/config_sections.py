@@ -109,13 +109,10 @@ class Sensor:
     baud: Annotated[int, Field(gt=0)] = 115200
     """Line speed, bit/s.  Default: what boards with a USB bridge open with; ignored by native USB and by ptys."""
     streams: Annotated[tuple[Name, ...], Field(examples=[["ecg"]])] = ()
-    """Streams to start, by name; none given means all that the sensor offers."""
+    """Streams to use, by name; none given means all that the sensor offers."""
     max_silence_s: Positive = 5.0
     """Seconds without data after which the link counts as silent.  Default: ten times the
     longest pause between two notifications of common sensors, 0.56 s (Polar H10, 73 samples at 130 Hz), rounded down."""
-    settle_s: NotNegative = 2.0
-    """Seconds after a gap in which no value is taken.  Default: four time constants of a 0.5 Hz high-pass, 1.3 s, and
-    the 0.9 s of a mains notch of Q 30, run together: 2 s covers either."""
 
 
 @with_config(_STRICT)
@@ -214,8 +211,8 @@ class Limit:
 class OutboxKeep:
     """How long what nobody has fetched is kept, by lane."""
 
-    alert: Duration = "forever"
-    """Alerts.  Default: an alert is never thrown away."""
+    alert: Literal["forever"] = "forever"
+    """Alerts: an alert is never thrown away, so nothing else can be set."""
     summary: Duration = "30d"
     """Summaries.  Default: outlasts a broker that is away over a holiday."""
     reading: Duration = "7d"
