@@ -36,10 +36,10 @@ _LABELS = {
     "heart_rate_bpm": ("HR", "/min", "bright_green"),
     "spo2_pct": ("SpO2", "%", "bright_cyan"),
     "pulse_rate_bpm": ("Pulse", "/min", "cyan"),
-    "respiration_rate_bpm": ("Resp", "/min", "bright_yellow"),
+    "respiratory_rate_bpm": ("Resp", "/min", "bright_yellow"),
     "body_temperature_c": ("Temp", "°C", "bright_magenta"),
-    "nibp_systolic_mmhg": ("NIBP sys", "mmHg", "white"),
-    "nibp_diastolic_mmhg": ("NIBP dia", "mmHg", "white"),
+    "systolic_mmhg": ("NIBP sys", "mmHg", "white"),
+    "diastolic_mmhg": ("NIBP dia", "mmHg", "white"),
     "rmssd_ms": ("RMSSD", "ms", "dim green"),
     "sdnn_ms": ("SDNN", "ms", "dim green"),
 }

@@ -1,0 +1,275 @@
+"""The composition root of the service: sensors, one bed per person, delivery and health in one `TaskGroup`.
+
+::
+
+    Sensor task ──item──▶ Bed (Pipeline) ──findings──▶ Delivery (outbox ▶ broker)
+    tick task ──now────────▲                 └───────▶ BedState (whoever looks)
+    health task ──────────────────────────────────────▶ Delivery
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import uuid
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from random import Random
+
+from edge.acquisition.bridge import BridgeDecoder, BridgeItem, BridgeSettings
+from edge.acquisition.sensor import Sensor, SensorSettings
+from edge.acquisition.serial_port import SerialPort, SerialPortSettings
+from edge.alarm_memory import recall, remember
+from edge.assembly import ModelInUse, model_in_use, pipeline_settings
+from edge.clock import NS_PER_S, Clock
+from edge.config_sections import Config
+from edge.config_sections import Sensor as SensorSection
+from edge.delivery import Delivery
+from edge.errors import OutboxError
+from edge.health import birth_sensors, health_metrics
+from edge.messages import (
+    Alert,
+    AlertState,
+    Corrupt,
+    DeviceBlock,
+    Gap,
+    Json,
+    LinkChange,
+    Reading,
+    SampleBlock,
+    SensorIdentity,
+    SensorStatus,
+)
+from edge.pipeline import Finding, Pipeline, SensorItem
+from edge.viewing.bed import BedState
+
+_log = logging.getLogger(__name__)
+
+LATENESS_S = 1.0
+"""A tick waits this long for samples that are still on their way: a Bluetooth notification carries 0.56 s."""
+TICK_S = 0.25
+"""How often the time line is moved when nothing arrives; silence is noticed this much later at most."""
+HEALTH_S = 60.0
+"""How often health is published; it expires after twice this (contract)."""
+
+_FOR_THE_PIPELINE = (DeviceBlock, SampleBlock, Gap, Reading, SensorStatus, LinkChange, Corrupt, SensorIdentity)
+
+
+class Bed:
+    """One person, or one sensor that nobody is bound to: pipeline, screen state and way out.
+
+    Parameters
+    ----------
+    subject : str or None
+        Pseudonym; None for a sensor that the configuration assigns to nobody.
+    pipeline : Pipeline
+        This person's own.
+    delivery : Delivery
+        Shared by all.
+    on_finding : callable
+        Told everything, besides the ways named above; the demo listens here.
+    """
+
+    def __init__(
+        self,
+        subject: str | None,
+        pipeline: Pipeline,
+        delivery: Delivery,
+        on_finding: Callable[[Finding], None] = lambda _: None,
+    ) -> None:
+        self.subject = subject
+        self.state = BedState(subject or "unassigned")
+        self.identities: dict[str, SensorIdentity] = {}
+        self.n_corrupt = 0
+        self.n_lost_samples = 0
+        self._pipeline = pipeline
+        self._delivery = delivery
+        self._on_finding = on_finding
+
+    @property
+    def memory_key(self) -> str:
+        """Under which this bed's open alerts are remembered."""
+        return f"alerts/{self.subject or 'unassigned'}"
+
+    async def recall(self, clock: Clock) -> None:
+        """Go on with the alerts that the last run left open."""
+        data = await self._delivery.load_state(self.memory_key)
+        if data is None:
+            return
+        now_ns, wall_ns = clock.monotonic_ns(), clock.wall_ns()
+        try:
+            alerts = recall(data, lambda instant_ns: now_ns - (wall_ns - instant_ns))
+        except OutboxError as error:
+            _log.error("alerts.unreadable subject=%s error=%s", self.subject, error)
+            return
+        self._settle(self._pipeline.restore(alerts, now_ns))
+
+    def take(self, item: SensorItem) -> None:
+        """Run one message of a sensor through the pipeline and hand on what it led to."""
+        if isinstance(item, SensorIdentity):
+            self.identities[item.sensor] = item
+        self._settle(self._pipeline.push(item))
+
+    def tick(self, clock: Clock) -> None:
+        """Let time pass."""
+        self._settle(self._pipeline.observe_clock(clock.state()))
+        self._settle(self._pipeline.advance(clock.monotonic_ns() - int(LATENESS_S * NS_PER_S)))
+
+    def finish(self) -> None:
+        """Hand on what was held back, before the service stops."""
+        self._settle(self._pipeline.finish())
+
+    def _settle(self, findings: Iterable[Finding]) -> None:
+        for finding in findings:
+            if isinstance(finding, Corrupt):
+                self.n_corrupt += 1
+            elif isinstance(finding, Gap):
+                self.n_lost_samples += finding.n_missing or 0
+            self.state.observe(finding)
+            self._on_finding(finding)
+            if isinstance(finding, Alert):
+                self._deliver_alert(finding)
+            else:
+                self._delivery.take(self.subject, finding)
+
+    def _deliver_alert(self, alert: Alert) -> None:
+        """Remember before announcing an opening, after announcing an end: a crash in between repeats, never forgets."""
+        memory = remember(self._pipeline.open_alerts(), self._delivery.to_wall_ns)
+        self._delivery.take_alert(
+            self.subject, alert, memory_key=self.memory_key, memory=memory, is_end=alert.state is AlertState.CLOSED
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AttachedSensor:
+    """One configured sensor, its supervisor and its decoder."""
+
+    section: SensorSection
+    link: Sensor[BridgeItem]
+    decoder: BridgeDecoder
+
+
+class Runtime:
+    """The service.
+
+    Parameters
+    ----------
+    config : Config
+        What holds.
+    clock : Clock
+        Time for everything.
+    delivery : Delivery
+        Opened by `run`.
+    on_finding : callable
+        Told everything that any bed finds.
+    random : Random
+        Jitter.
+    """
+
+    def __init__(
+        self,
+        config: Config,
+        clock: Clock,
+        delivery: Delivery,
+        *,
+        on_finding: Callable[[Finding], None] = lambda _: None,
+        random: Random | None = None,
+    ) -> None:
+        self._config = config
+        self._clock = clock
+        self._delivery = delivery
+        self._random = random or Random()
+        self._started_at_ns = clock.monotonic_ns()
+        self.model: ModelInUse = model_in_use(config)
+        settings = pipeline_settings(config, self.model)
+
+        def bed(subject: str | None) -> Bed:
+            pipeline = Pipeline(settings, new_id=lambda: str(uuid.uuid4()), make_classifier=self.model.make)
+            return Bed(subject, pipeline, delivery, on_finding)
+
+        self.beds: dict[str, Bed] = {subject.id: bed(subject.id) for subject in config.subject}
+        # Data of a sensor that nobody is bound to is kept apart, published without a subject, and never mixed.
+        self.unassigned: dict[str, Bed] = {
+            sensor.id: bed(None) for sensor in config.sensor if config.subject_of(sensor.id) is None
+        }
+        self.sensors = tuple(self._attached(section) for section in config.sensor)
+
+    def bed_of(self, sensor: str) -> Bed:
+        """Return where the data of `sensor` goes."""
+        subject = self._config.subject_of(sensor)
+        return self.unassigned[sensor] if subject is None else self.beds[subject]
+
+    def all_beds(self) -> tuple[Bed, ...]:
+        """Return the beds of persons, then those of unassigned sensors."""
+        return (*self.beds.values(), *self.unassigned.values())
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Serve until `stop` is set; then stop the sensors, finish, and hand over what can be handed over in time.
+
+        Raises
+        ------
+        OutboxError
+            If the durable store cannot be opened.
+        """
+        await self._delivery.start(self._birth_details)
+        for bed in self.all_beds():
+            await bed.recall(self._clock)
+        async with asyncio.TaskGroup() as tasks:
+            sending = tasks.create_task(self._delivery.run(), name="delivery")
+            working = [
+                tasks.create_task(self._sense(sensor), name=f"sensor-{sensor.section.id}") for sensor in self.sensors
+            ]
+            working.append(tasks.create_task(self._tick(), name="tick"))
+            working.append(tasks.create_task(self._report_health(), name="health"))
+            await stop.wait()
+            for task in working:
+                task.cancel()
+            await asyncio.gather(*working, return_exceptions=True)
+            for bed in self.all_beds():
+                bed.finish()
+            await self._delivery.stop(self.health())
+            await sending
+
+    def health(self) -> dict[str, Json]:
+        """Return the figures that are published as ``health``."""
+        return health_metrics(self, self._delivery.view(), self._clock, self._started_at_ns)
+
+    async def _sense(self, sensor: AttachedSensor) -> None:
+        bed = self.bed_of(sensor.section.id)
+        wanted = set(sensor.section.streams)
+
+        def sink(item: BridgeItem | LinkChange | Corrupt) -> None:
+            if wanted and isinstance(item, DeviceBlock | Gap) and item.stream not in wanted:
+                return
+            if isinstance(item, _FOR_THE_PIPELINE):
+                bed.take(item)
+                if isinstance(item, SensorIdentity):
+                    self._delivery.announce()
+
+        await sensor.link.run(sink)
+
+    async def _tick(self) -> None:
+        while True:
+            for bed in self.all_beds():
+                bed.tick(self._clock)
+            await self._clock.sleep(TICK_S)
+
+    async def _report_health(self) -> None:
+        while True:
+            self._delivery.take_health(self.health(), self._clock.monotonic_ns())
+            await self._clock.sleep(HEALTH_S)
+
+    def _birth_details(self) -> tuple[Sequence[Mapping[str, Json]], Mapping[str, str]]:
+        return birth_sensors(self), {"rhythm": self.model.status}
+
+    def _attached(self, section: SensorSection) -> AttachedSensor:
+        decoder = BridgeDecoder(BridgeSettings(sensor=section.id))
+        port = SerialPortSettings(port=section.port, baud=section.baud)
+        link: Sensor[BridgeItem] = Sensor(
+            SensorSettings(sensor=section.id, max_silence_s=section.max_silence_s),
+            lambda: SerialPort(port, self._clock),
+            decoder,
+            self._clock,
+            self._random,
+        )
+        return AttachedSensor(section=section, link=link, decoder=decoder)
