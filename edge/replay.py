@@ -1,0 +1,342 @@
+"""A recording through the very same pipeline: what the runtime would have said, and how long it took.
+
+From Python::
+
+    for finding in replay("mitdb/101"):
+        if isinstance(finding, Alert):
+            print(finding.sentence)
+"""
+
+from __future__ import annotations
+
+import asyncio
+import heapq
+import itertools
+import uuid
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from edge.acquisition.record_blocks import RecordSource
+from edge.acquisition.wfdb_file import open_record
+from edge.app import Bed
+from edge.assembly import broker_words, model_in_use, mqtt_settings, pipeline_settings
+from edge.clock import NS_PER_S, Clock, ManualClock, SystemClock
+from edge.conditioning.reblock import Reblock, ReblockSettings
+from edge.config import Config
+from edge.delivery import Delivery, DeliveryView
+from edge.messages import Alert, AlertState, Beat, Gap, Json, SampleBlock, Vitals
+from edge.pipeline import Finding, Pipeline, PipelineSettings
+
+DEFAULT_BLOCK_SAMPLES = 250
+"""Samples handed to the pipeline at once; any number gives the same findings (chunk law)."""
+
+
+def replay(
+    record: str | Path,
+    *,
+    settings: PipelineSettings | None = None,
+    columns: Mapping[str, str] | None = None,
+    rate_hz: float | None = None,
+    block_samples: int = DEFAULT_BLOCK_SAMPLES,
+) -> Iterator[Finding]:
+    """Yield everything the runtime finds in `record`, in the order in which it would come to know it.
+
+    Parameters
+    ----------
+    record : str or Path
+        WFDB record (with or without extension), EDF or CSV file.
+    settings : PipelineSettings, optional
+        Settings of every stage; those of the built-in configuration by default.
+    columns : mapping, optional
+        Column name to kind, ``{"II": "ecg", "PLETH": "ppg"}``; by default the usual names are recognised.
+    rate_hz : float, optional
+        Sampling rate, where the file does not say.
+    block_samples : int
+        Samples handed over at once, at least 1.
+
+    Raises
+    ------
+    RecordingError
+        If the file is no recording or cannot be read.
+    """
+    source = open_record(record, columns=columns, rate_hz=rate_hz)
+    yield from replay_source(source, Pipeline(settings or PipelineSettings(), new_id=counted_ids("a")), block_samples)
+
+
+def replay_source(source: RecordSource, pipeline: Pipeline, block_samples: int) -> Iterator[Finding]:
+    """Yield what `pipeline` finds in an open recording."""
+    for item in in_time_order(source, block_samples):
+        yield from pipeline.push(item)
+    yield from pipeline.finish()
+
+
+def in_time_order(source: RecordSource, block_samples: int) -> Iterator[SampleBlock | Gap]:
+    """Yield the blocks of a recording as sensors would send them: no stream runs ahead of the others.
+
+    A recording with one stream comes as it is read.  With several, each stream is cut on the pipeline's own grid and
+    the pieces are merged by the instant at which they end, so that the order does not depend on `block_samples`.
+    """
+    names = [stream.name for stream in source.info.streams]
+    if len(names) == 1:
+        yield from source.blocks(block_samples)
+        return
+    cutters = {name: Reblock(ReblockSettings()) for name in names}
+    reached_ns = dict.fromkeys(names, 0)
+    waiting: list[tuple[int, int, int, SampleBlock | Gap]] = []
+    order = itertools.count()
+
+    def add(item: SampleBlock | Gap) -> None:
+        heapq.heappush(waiting, (item.end_ns, names.index(item.stream), next(order), item))
+
+    for item in source.blocks(block_samples):
+        reached_ns[item.stream] = item.end_ns
+        pieces = cutters[item.stream].push(item) if isinstance(item, SampleBlock) else [item]
+        if isinstance(item, Gap):
+            pieces = [*cutters[item.stream].flush(), item]
+            cutters[item.stream].reset(item.reason)
+        for piece in pieces:
+            add(piece)
+        # A later piece of any stream ends after what that stream has reached, less the piece being filled.
+        safe_ns = min(reached_ns.values()) - NS_PER_S
+        while waiting and waiting[0][0] <= safe_ns:
+            yield heapq.heappop(waiting)[3]
+    for cutter in cutters.values():
+        for piece in cutter.flush():
+            add(piece)
+    while waiting:
+        yield heapq.heappop(waiting)[3]
+
+
+def counted_ids(prefix: str) -> Callable[[], str]:
+    """Return a callable that gives ``prefix-1``, ``prefix-2`` …: the same identifiers in every replay."""
+    numbers = itertools.count(1)
+    return lambda: f"{prefix}-{next(numbers)}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReplayReport:
+    """What one replay came to."""
+
+    record: str
+    duration_s: float
+    processing_s: float
+    n_beats: int = 0
+    n_gaps: int = 0
+    n_missing_samples: int = 0
+    n_seconds: int = 0
+    n_seconds_with_rate: int = 0
+    alerts: Mapping[str, int] = field(default_factory=dict)
+    """Alerts raised, by condition."""
+    losses: Mapping[str, int] = field(default_factory=dict)
+    """Samples or cells that the recording itself lacks, by reason."""
+    delivery: DeliveryView | None = None
+
+    @property
+    def coverage_text(self) -> str:
+        """Share of the seconds with a heart rate, in words."""
+        return f"{100 * self.n_seconds_with_rate / self.n_seconds:.1f} %" if self.n_seconds else "0 %"
+
+    @property
+    def delivery_text(self) -> str:
+        """What became of the records, in words."""
+        if self.delivery is None:
+            return "nothing was published"
+        return (
+            f"published {self.delivery.n_confirmed} of {self.delivery.n_committed} records to {self.delivery.broker}, "
+            f"{self.delivery.n_waiting_total} still in the outbox"
+        )
+
+    def as_json(self) -> dict[str, Json]:
+        """Return the object that ends ``vitaledge replay --json``."""
+        ratio = self.duration_s / self.processing_s if self.processing_s > 0 else None
+        body: dict[str, Json] = {
+            "record": self.record,
+            "duration_s": round(self.duration_s, 3),
+            "beats": self.n_beats,
+            "alerts": dict(sorted(self.alerts.items())),
+            "n_alerts": sum(self.alerts.values()),
+            "gaps": self.n_gaps,
+            "missing_samples": self.n_missing_samples,
+            "losses": dict(self.losses),
+            "coverage_pct": round(100 * self.n_seconds_with_rate / self.n_seconds, 2) if self.n_seconds else None,
+            "processing_s": round(self.processing_s, 3),
+            "times_real_time": None if ratio is None else round(ratio, 1),
+        }
+        if self.delivery is not None:
+            body["delivery"] = self.delivery.as_json()
+        return body
+
+
+class Replay:
+    """One recording, ready to be run.
+
+    Parameters
+    ----------
+    record : str or Path
+        What `replay` takes.
+    config : Config
+        The configuration whose stages it runs through.
+    columns, rate_hz, block_samples
+        As for `replay`.
+    speed_ratio : float, optional
+        Seconds of the recording per second; None for as fast as possible.
+
+    Raises
+    ------
+    RecordingError
+        If the file is no recording or cannot be read.
+    """
+
+    def __init__(
+        self,
+        record: str | Path,
+        *,
+        config: Config,
+        columns: Mapping[str, str] | None = None,
+        rate_hz: float | None = None,
+        block_samples: int = DEFAULT_BLOCK_SAMPLES,
+        speed_ratio: float | None = None,
+    ) -> None:
+        self._source = open_record(record, columns=columns, rate_hz=rate_hz)
+        self._config = config
+        self._block_samples = block_samples
+        self._speed_ratio = speed_ratio
+        self._model = model_in_use(config)
+
+    @property
+    def name(self) -> str:
+        """The record's own name."""
+        return self._source.info.name
+
+    @property
+    def rate_hz(self) -> float:
+        """Samples per second of the stream whose samples findings count."""
+        return self._source.info.rate_hz
+
+    async def play(self, take: Callable[[Finding], None]) -> ReplayReport:
+        """Replay without publishing; every finding is given to `take`."""
+        machine, tally, pipeline = SystemClock(), _Tally(), self._pipeline(counted_ids("a"))
+        observe = _both(tally.note, take)
+        started_ns = machine.monotonic_ns()
+        for item in in_time_order(self._source, self._block_samples):
+            for finding in pipeline.push(item):
+                observe(finding)
+            await self._keep_pace(machine, started_ns, item.end_ns)
+        for finding in pipeline.finish():
+            observe(finding)
+        return self._report(tally, (machine.monotonic_ns() - started_ns) / NS_PER_S)
+
+    async def publish(self, take: Callable[[Finding], None], *, patience_s: float = 10.0) -> ReplayReport:
+        """Replay through outbox and broker as a live bed does; every finding is also given to `take`.
+
+        Parameters
+        ----------
+        take : callable
+            Given every finding.
+        patience_s : float
+            At the end: how long to wait while the broker confirms nothing; the rest stays in the outbox.
+
+        Raises
+        ------
+        OutboxError
+            If the outbox cannot be opened.
+        """
+        machine, tally = SystemClock(), _Tally()
+        recorded_ns = self._source.info.start_wall_ns
+        story = ManualClock(machine.wall_ns() if recorded_ns is None else recorded_ns, state=machine.state())
+        delivery = Delivery(
+            self._config,
+            story,
+            mqtt=mqtt_settings(self._config),
+            broker=broker_words(self._config),
+            mode="test",
+            uplink_clock=machine,
+        )
+        pipeline = self._pipeline(lambda: str(uuid.uuid4()))
+        bed = Bed(self._subject, pipeline, delivery, _both(tally.note, take))
+        await delivery.start(lambda: ([], {"rhythm": self._model.status}))
+        async with asyncio.TaskGroup() as tasks:
+            sending = tasks.create_task(delivery.run(), name="delivery")
+            started_ns = machine.monotonic_ns()
+            for item in in_time_order(self._source, self._block_samples):
+                bed.take(item)
+                story.advance_to(item.end_ns)
+                await delivery.room()
+                await self._keep_pace(machine, started_ns, item.end_ns)
+            bed.finish()
+            processing_s = (machine.monotonic_ns() - started_ns) / NS_PER_S
+            await delivery.settled()
+            await delivery.drained(patience_s)
+            await delivery.stop({"replay": self.name})
+            await sending
+        return replace(self._report(tally, processing_s), delivery=delivery.view())
+
+    async def _keep_pace(self, machine: Clock, started_ns: int, reached_ns: int) -> None:
+        if self._speed_ratio is not None:
+            ahead_s = reached_ns / NS_PER_S / self._speed_ratio - (machine.monotonic_ns() - started_ns) / NS_PER_S
+            await machine.sleep(ahead_s)
+
+    @property
+    def _subject(self) -> str | None:
+        """Whoever the configuration names first; a recording is bound to nobody by itself."""
+        return self._config.subject[0].id if self._config.subject else None
+
+    def _pipeline(self, new_id: Callable[[], str]) -> Pipeline:
+        settings = pipeline_settings(self._config, self._model)
+        return Pipeline(settings, new_id=new_id, make_classifier=self._model.make)
+
+    def _report(self, tally: _Tally, processing_s: float) -> ReplayReport:
+        info = self._source.info
+        return ReplayReport(
+            record=info.name,
+            duration_s=info.duration_s,
+            processing_s=processing_s,
+            n_beats=tally.n_beats,
+            n_gaps=tally.n_gaps,
+            n_missing_samples=tally.n_missing_samples,
+            n_seconds=tally.n_seconds,
+            n_seconds_with_rate=tally.n_seconds_with_rate,
+            alerts=dict(tally.alerts),
+            losses=dict(self._source.losses),
+        )
+
+
+class _Tally:
+    """Counts while a replay runs."""
+
+    def __init__(self) -> None:
+        self.n_beats = 0
+        self.n_gaps = 0
+        self.n_missing_samples = 0
+        self.n_seconds = 0
+        self.n_seconds_with_rate = 0
+        self.alerts: Counter[str] = Counter()
+        self._episodes: set[tuple[str, int]] = set()
+
+    def note(self, finding: Finding) -> None:
+        """Count one finding."""
+        match finding:
+            case Beat():
+                self.n_beats += 1
+            case Gap():
+                self.n_gaps += 1
+                self.n_missing_samples += finding.n_missing or 0
+            case Vitals():
+                self.n_seconds += 1
+                rate = finding.measurements.get("heart_rate_bpm")
+                self.n_seconds_with_rate += rate is not None and rate.value is not None
+            case Alert() if finding.state is AlertState.RAISED and (finding.id, finding.episode) not in self._episodes:
+                self._episodes.add((finding.id, finding.episode))
+                self.alerts[finding.condition] += 1
+            case _:
+                pass
+
+
+def _both(first: Callable[[Finding], None], second: Callable[[Finding], None]) -> Callable[[Finding], None]:
+    def call(finding: Finding) -> None:
+        first(finding)
+        second(finding)
+
+    return call
