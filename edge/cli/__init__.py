@@ -1,0 +1,79 @@
+"""The command line: one module per verb (contract: exit 0 done, 1 failed, 2 wrong usage, 3 environment not usable)."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Sequence
+from importlib.metadata import PackageNotFoundError, version
+
+import edge.cli.config as config_verb
+import edge.cli.demo as demo_verb
+import edge.cli.replay as replay_verb
+import edge.cli.run as run_verb
+import edge.cli.simulate as simulate_verb
+from edge.errors import ConfigError, EdgeError, OutboxError, PublishError, RecordingError, TransportError
+
+EXIT_DONE = 0
+EXIT_FAILED = 1
+EXIT_USAGE = 2
+EXIT_ENVIRONMENT = 3
+
+DISCLAIMER = "Research and engineering software. Not a medical device."
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """Return the parser of the whole command line."""
+    parser = argparse.ArgumentParser(
+        prog="vitaledge",
+        description="Reads sensors, finds beats and alarms, publishes alerts and summaries over MQTT. " + DISCLAIMER,
+    )
+    parser.add_argument("--version", action="version", version=f"vitaledge {installed_version()}")
+    verbs = parser.add_subparsers(dest="verb", required=True, metavar="COMMAND")
+    for module in (demo_verb, run_verb, replay_verb, simulate_verb, config_verb):
+        module.add_parser(verbs)
+    return parser
+
+
+def installed_version() -> str:
+    """Return the version of the installed distribution."""
+    try:
+        return version("vitaledge")
+    except PackageNotFoundError:  # run from a source tree that was never installed
+        return "0+source"
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command and return its exit code; errors are told with what to do about them."""
+    args = build_parser().parse_args(argv)
+    try:
+        return int(args.run(args))
+    except EdgeError as error:
+        tell(error, as_json=getattr(args, "json", False))
+        return exit_code(error)
+    except KeyboardInterrupt:
+        return EXIT_FAILED
+    except BrokenPipeError:  # `vitaledge … | head` closed the pipe: what was asked for has been given
+        sys.stderr.close()
+        return EXIT_DONE
+
+
+def exit_code(error: EdgeError) -> int:
+    """Return the exit code that the contract gives to `error`."""
+    match error:
+        case ConfigError() | RecordingError():
+            return EXIT_USAGE
+        case TransportError() | PublishError() | OutboxError():
+            return EXIT_ENVIRONMENT
+        case _:
+            return EXIT_FAILED
+
+
+def tell(error: EdgeError, *, as_json: bool) -> None:
+    """Print `error` and its hint: to stderr for people, as one object to stdout with ``--json``."""
+    print(f"vitaledge: {error}", file=sys.stderr)
+    if error.hint:
+        print(f"  what to do: {error.hint}", file=sys.stderr)
+    if as_json:
+        print(json.dumps({"error": str(error), "kind": type(error).__name__, "hint": error.hint}))
