@@ -27,6 +27,8 @@ from edge.messages import Beat, Channel, ChannelKind, Gap, Quality, SampleBlock
 
 NS_PER_MS = 1_000_000
 
+# A lead that moves less around a beat does not show it.
+_FLAT_MV = 0.05
 # Blocks kept for one call of the display-band filter; two seconds on the usual grid.
 _MOST_UNFILTERED = 10
 
@@ -129,6 +131,7 @@ class _Run:
         self._decision = QrsDecision(settings.decision, rate_hz, self._candidates, n_leads)
         self._n_shift = max(1, round(0.01 * rate_hz))
         self._dominant = [DominantBeat(self._n_shift) for _ in range(n_leads)]
+        self._lead: int | None = None
         self._is_upright: list[bool | None] = [None] * n_leads
         self._last: Beat | None = None
         self._rr_ms: deque[float] = deque(maxlen=8)
@@ -162,8 +165,9 @@ class _Run:
         self._signal.append(np.where(np.isnan(filtered), 0.0, filtered))
 
     def _beat(self, detection: Detection, quality: Quality | None) -> Beat:
-        lead = detection.candidate.lead
-        peak = self._peak(detection.candidate.sequence - self._candidates.delay_samples, lead)
+        middle = detection.candidate.sequence - self._candidates.delay_samples
+        lead = self._describing_lead(middle, detection.candidate.lead)
+        peak = self._peak(middle, lead)
         sequence = peak - self._n_filter_delay
         if self._last is not None:
             sequence = max(sequence, self._last.sequence + 1)
@@ -187,6 +191,21 @@ class _Run:
         if rr_ms is not None:
             self._rr_ms.append(rr_ms)
         return beat
+
+    def _describing_lead(self, middle: int, detecting_lead: int) -> int:
+        """Return the lead in which the beat is timed and described: as far as possible always the same.
+
+        R peaks of different leads lie tens of milliseconds apart and have different shapes, so a change of lead would
+        look like an irregular, odd beat.  The lead in use stays while its beats are clear; else the first clear one.
+        """
+        clear = self._decision.clear_leads()
+        if self._lead is None or self._lead not in clear or self._is_flat(middle, self._lead):
+            self._lead = next((lead for lead in clear if not self._is_flat(middle, lead)), None)
+        return detecting_lead if self._lead is None else self._lead
+
+    def _is_flat(self, middle: int, lead: int) -> bool:
+        curve = self._curve(middle, lead, self._settings.peak_search_s, self._settings.peak_search_s)
+        return float(np.ptp(curve)) < _FLAT_MV
 
     def _peak(self, middle: int, lead: int) -> int:
         """Return the index, in the filtered signal, of the largest deflection near `middle`.

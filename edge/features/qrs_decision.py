@@ -48,6 +48,8 @@ class DecisionSettings:
     between_half_life_s: float = 20.0
     """How fast that bound sinks, in case the amplitude itself has dropped: P waves stay uncounted for 6 s, longer
     than an asystole takes to be alarmed (own choice)."""
+    clear_ratio: float = 3.0
+    """Beats are described in a lead where they are this much larger than all that lies between them (own choice)."""
     onset_s: float = 0.14
     """The detection signal of a complex of 100 ms begins to rise this long before its maximum; a P wave lies before."""
     learning_s: float = 1.5
@@ -129,6 +131,11 @@ class QrsDecision:
         """Return the beat that is held back."""
         pending, self._pending = self._pending, None
         return [pending] if pending is not None else []
+
+    def clear_leads(self) -> list[int]:
+        """Return the leads whose beats stand out well, lowest column first; none while that is unknown."""
+        ratio = self._settings.clear_ratio
+        return [lead for lead, level in enumerate(self._levels) if level.ratio() >= ratio]
 
     # --- start ----------------------------------------------------------------------------------------------
 
