@@ -1,13 +1,15 @@
 """Rules on ventricular beats: tachycardia, runs, frequent premature beats, bigeminy and trigeminy.
 
 A beat counts as ventricular when the model says so or, until there is a model, when it is wide *and* unlike this
-patient's dominant beat; a bundle branch block is wide too, but it is the dominant beat.
+patient's dominant beat; a bundle branch block is wide too, but it is the dominant beat.  Wide is 120 ms, or a fifth
+more than the patient's usual beat.
 """
 
 from __future__ import annotations
 
 from collections import deque
 from dataclasses import dataclass
+from statistics import median
 
 from edge.messages import Beat, BeatKind, Condition, Priority
 from edge.monitoring.claims import Claim
@@ -21,6 +23,9 @@ class VentricularSettings:
 
     width_ms: float = 120.0
     """QRS duration from which a beat is wide (AHA/ACCF/HRS 2009, doi:10.1161/CIRCULATIONAHA.108.191095)."""
+    width_ratio: float = 1.2
+    """The same against this patient's usual beat: 120 ms against 100 ms, the upper limit of a normal QRS.  Measured
+    widths depend on lead and filter, their ratio does not."""
     similarity: float = 0.75
     """Correlation with the dominant beat below which a beat is unlike it (own choice, half its variance shared)."""
     likeness: float = 0.9
@@ -53,6 +58,7 @@ class VentricularRules:
         self._run: deque[Beat] = deque(maxlen=256)
         self._run_at_ns: int | None = None
         self._n_other = 0
+        self._usual_ms: deque[float] = deque(maxlen=32)
         self._minute_ns: deque[int] = deque(maxlen=512)
         self._pattern: deque[tuple[Beat, bool]] = deque(maxlen=9)
 
@@ -62,7 +68,7 @@ class VentricularRules:
             return True
         if beat.width_ms is None or beat.similarity is None:
             return False
-        return beat.width_ms >= self._settings.width_ms and beat.similarity < self._settings.similarity
+        return beat.similarity < self._settings.similarity and self._is_wide(beat.width_ms)
 
     def is_ectopic(self, beat: Beat) -> bool:
         """Return whether `beat` may be of ventricular origin: unlike the dominant beat is enough for a doubt."""
@@ -74,6 +80,8 @@ class VentricularRules:
         is_ventricular = self.is_ventricular(beat)
         outputs = self._break_run(beat.at_ns) if self._is_late(beat.at_ns) else []
         self._pattern.append((beat, is_ventricular))
+        if beat.width_ms is not None and beat.similarity is not None and beat.similarity >= self._settings.likeness:
+            self._usual_ms.append(beat.width_ms)
         if not is_ventricular:
             self._n_other += 1
             outputs += self._break_run(beat.at_ns)
@@ -110,6 +118,11 @@ class VentricularRules:
             if len(flags) == 3 * period and sum(flags[:period]) == 1 and flags == flags[:period] * 3:
                 return label, recent[0][0]
         return None
+
+    def _is_wide(self, width_ms: float) -> bool:
+        if width_ms >= self._settings.width_ms:
+            return True
+        return len(self._usual_ms) >= 8 and width_ms >= self._settings.width_ratio * median(self._usual_ms)
 
     def _is_late(self, at_ns: int) -> bool:
         return bool(self._run) and at_ns - self._run[-1].at_ns > self._settings.largest_interval_s * _NS_PER_S

@@ -126,6 +126,20 @@ def test_a_wide_or_a_strange_beat_alone_is_not_ventricular(fields):
     assert codes(run(RhythmRules(), stream(with_run(10, 0.5, shaped), 60))) == []
 
 
+def test_wide_is_also_what_is_wider_than_the_usual_beat():
+    """110 ms where 90 are usual, in a lead or a filter that shows every beat narrow."""
+    shaped = lambda at_s, rr_s=None: replace(ventricular(at_s, rr_s), width_ms=110.0)  # noqa: E731 - as above
+
+    assert ("ventricular-tachycardia", True) in codes(run(RhythmRules(), stream(with_run(6, 0.4, shaped), 60)))
+
+
+def test_a_strange_beat_as_narrow_as_usual_is_not_ventricular():
+    """100 ms where 90 are usual."""
+    shaped = lambda at_s, rr_s=None: replace(ventricular(at_s, rr_s), width_ms=100.0)  # noqa: E731 - as above
+
+    assert codes(run(RhythmRules(), stream(with_run(6, 0.4, shaped), 60))) == []
+
+
 def test_suspect_beats_are_not_in_a_run():
     """Motion makes wide strange beats: they are no tachycardia."""
     doubtful = lambda at_s, rr_s=None: replace(ventricular(at_s, rr_s), is_noise_suspect=True)  # noqa: E731 - as above
