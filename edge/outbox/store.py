@@ -44,6 +44,8 @@ from edge.outbox.retention import RetentionSettings, victims
 
 _N_AT_ONCE = 256
 _Pair: TypeAlias = tuple[Entry, Stamp]
+# A damaged schema can give SQLite an error text that is no UTF-8; its Python binding then fails on the text itself.
+_ERRORS = (sqlite3.Error, UnicodeDecodeError)
 
 
 class Store:
@@ -79,7 +81,7 @@ class Store:
         try:
             try:
                 self._db = self._opened()
-            except (sqlite3.DatabaseError, OutboxDamagedError) as error:
+            except (*_ERRORS, OutboxDamagedError) as error:
                 if not _is_damage(error):
                     raise
                 notices = self._begun_anew(now, str(error))
@@ -91,7 +93,7 @@ class Store:
             )  # a flipped lane would hide a row from every reader
             counts = dict(self._db.execute("SELECT lane, count(*) FROM record GROUP BY lane").fetchall())
             self._depth = {lane: counts.get(int(lane), 0) for lane in Lane}
-        except (sqlite3.Error, OutboxError) as error:
+        except (*_ERRORS, OutboxError) as error:
             os.close(self._lock_fd)
             raise _as_outbox_error(error, path) from error
         self.opening = Opening(epoch=self.epoch, boot=self.boot, n_waiting=sum(self._depth.values()), notices=notices)
@@ -189,7 +191,7 @@ class Store:
 
     def close(self) -> None:
         """Fold the write-ahead log into the file and release both."""
-        with contextlib.suppress(sqlite3.Error):  # the log is folded in at the next start then
+        with contextlib.suppress(*_ERRORS):  # the log is folded in at the next start then
             self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
         self._db.close()
         os.close(self._lock_fd)
@@ -197,7 +199,7 @@ class Store:
     def _query(self, sql: str, *values: object) -> list[rows.Row]:
         try:
             return self._db.execute(sql, values).fetchall()
-        except sqlite3.Error as error:
+        except _ERRORS as error:
             raise _as_outbox_error(error, self._path) from error
 
     def _transact(self, work: Callable[[], object]) -> None:
@@ -208,9 +210,9 @@ class Store:
             self._db.execute("COMMIT")
         except BaseException as error:
             self._depth = depth
-            with contextlib.suppress(sqlite3.Error):  # SQLite may have rolled back by itself
+            with contextlib.suppress(*_ERRORS):  # SQLite may have rolled back by itself
                 self._db.execute("ROLLBACK")
-            if isinstance(error, sqlite3.Error):
+            if isinstance(error, _ERRORS):
                 raise _as_outbox_error(error, self._path) from error
             raise
 
@@ -226,8 +228,8 @@ class Store:
         while True:
             try:
                 self._transact(make_room_and_work)
-            except OutboxError as error:
-                if not _is_full(error.__cause__) or n_drop > sum(self._depth.values()):
+            except OutboxFullError:
+                if n_drop > sum(self._depth.values()):
                     raise
                 n_drop = max(self._settings.n_drop_at_once, 2 * n_drop)
                 continue
@@ -377,24 +379,23 @@ def _readable_state(path: Path) -> Iterator[tuple[str, bytes]]:
 def _rows_aside(path: Path, sql: str) -> Iterator[rows.Row]:
     db = sqlite3.connect(f"file:{path}?mode=ro", uri=True, isolation_level=None)
     db.text_factory = rows.lenient_text
-    with contextlib.suppress(sqlite3.Error), contextlib.closing(db):
+    with contextlib.suppress(*_ERRORS), contextlib.closing(db):
         yield from db.execute(sql)
 
 
 def _is_damage(error: BaseException) -> bool:
     codes = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
-    return isinstance(error, OutboxDamagedError) or getattr(error, "sqlite_errorcode", 0) & 0xFF in codes
+    return (
+        isinstance(error, OutboxDamagedError | UnicodeDecodeError)
+        or getattr(error, "sqlite_errorcode", 0) & 0xFF in codes
+    )
 
 
-def _is_full(error: BaseException | None) -> bool:
-    return getattr(error, "sqlite_errorcode", 0) & 0xFF == sqlite3.SQLITE_FULL
-
-
-def _as_outbox_error(error: sqlite3.Error | OutboxError, path: Path) -> OutboxError:
+def _as_outbox_error(error: Exception, path: Path) -> OutboxError:
     if isinstance(error, OutboxError):
         return error
     if _is_damage(error):
         return OutboxDamagedError(f"{path}: {error}", hint="the file is set aside at the next opening")
-    if _is_full(error):
+    if getattr(error, "sqlite_errorcode", 0) & 0xFF == sqlite3.SQLITE_FULL:
         return OutboxFullError(f"{path}: {error}", hint="free space at [outbox] path, or lower its quota")
     return OutboxError(f"{path}: {error}", hint="see whether the file system of [outbox] path can be written")
