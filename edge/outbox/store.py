@@ -57,7 +57,7 @@ class Store:
         Database file; created with its directory, readable by the owner alone.
     settings : RetentionSettings
         Quota and ages.
-    describe_loss : callable
+    describe : callable
         Turns a loss into the gap record that is written in the same transaction.
     now : Stamp
         The instant of opening; its ``boot`` is ignored, the store counts the boots.
@@ -68,12 +68,10 @@ class Store:
         If the file cannot be opened or another process has it.
     """
 
-    def __init__(
-        self, path: Path, settings: RetentionSettings, describe_loss: Callable[[Loss], Entry], now: Stamp
-    ) -> None:
+    def __init__(self, path: Path, settings: RetentionSettings, describe: Callable[[Loss], Entry], now: Stamp) -> None:
         self._path = path
         self._settings = settings
-        self._describe_loss = describe_loss
+        self._describe = describe
         self._next_sequence = 1
         self._depth = dict.fromkeys(Lane, 0)
         self._lock_fd = self._locked()
@@ -267,7 +265,7 @@ class Store:
     def _announce_losses(self, now: Stamp) -> None:
         for row in self._db.execute(rows.UNANNOUNCED_LOSSES).fetchall():
             loss = rows.loss_from_row(row)
-            entry = self._describe_loss(loss)
+            entry = self._describe(loss)
             values = rows.to_row(self._next_sequence, entry, now, announces=f"{loss.topic}|{loss.reason}")
             self._next_sequence += 1
             self._db.execute(rows.INSERT, values)

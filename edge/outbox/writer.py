@@ -116,8 +116,7 @@ class OutboxWriter:
         self._thread = threading.Thread(target=self._run, args=(opened,), name="outbox-writer", daemon=True)
         self._thread.start()
         opening = await opened
-        for notice in opening.notices:
-            self._tell(notice)
+        self._tell(*opening.notices)
         return opening
 
     def on_commit(self, callback: Callable[[], None] | None) -> None:
@@ -152,8 +151,7 @@ class OutboxWriter:
             return replace(found, records=tuple(r for r in found.records if (r.epoch, r.sequence) not in gone))
 
         batch = await self._call(ask)
-        for notice in batch.notices:
-            self._tell(notice)
+        self._tell(*batch.notices)
         return batch
 
     def remove(self, records: Sequence[Record]) -> None:
@@ -212,10 +210,14 @@ class OutboxWriter:
         def ask(store: Store) -> None:
             try:
                 self._finish(future, work(store))
+            except OutboxDamagedError as error:
+                self._finish(future, error)
+                raise
             except OutboxError as error:
                 self._finish(future, error)
-                if isinstance(error, OutboxDamagedError):
-                    raise
+            except Exception as error:  # whatever it was, the one who asked must not wait for ever
+                self._finish(future, OutboxError(f"{self._path}: {error!r}"))
+                raise
 
         with self._changed:
             self._refuse_if_closed()
@@ -242,10 +244,11 @@ class OutboxWriter:
 
         self._in_loop(complete)
 
-    def _tell(self, notice: Notice) -> None:
-        _log.warning("outbox.%s n_records=%d detail=%s", notice.trouble, notice.n_records, notice.detail)
-        if self._on_notice is not None:
-            self._in_loop(partial(self._on_notice, notice))
+    def _tell(self, *notices: Notice) -> None:
+        for notice in notices:
+            _log.warning("outbox.%s n_records=%d detail=%s", notice.trouble, notice.n_records, notice.detail)
+            if self._on_notice is not None:
+                self._in_loop(partial(self._on_notice, notice))
 
     def _in_loop(self, callback: Callable[[], None]) -> None:
         assert self._loop is not None  # set before the thread starts
@@ -256,6 +259,7 @@ class OutboxWriter:
 
     def _run(self, opened: asyncio.Future[Opening]) -> None:
         store: Store | None = None
+        work: Append | Group | Question | None = None
         try:
             store = self._opened()
             self._finish(opened, store.opening)
@@ -266,14 +270,13 @@ class OutboxWriter:
                     _log.warning("outbox.damaged error=%s", error)
                     store.close()
                     store = self._opened()
-                    for notice in store.opening.notices:
-                        self._tell(notice)
+                    self._tell(*store.opening.notices)
                 self._prune(store)
                 self._refresh(store)
         except Exception as error:  # noqa: BLE001 - end of the thread: whatever it was, nobody may wait for it for ever
             fault = error if isinstance(error, OutboxError) else OutboxError(f"{self._path}: {error!r}")
             self._finish(opened, fault)
-            self._fail(fault)
+            self._fail(fault, work)
         finally:
             if store is not None:
                 store.close()
@@ -297,11 +300,10 @@ class OutboxWriter:
                     return None
                 if self._backlog.is_empty:
                     self._changed.wait()
-                elif not self._changed.wait_for(self._is_due, self._settings.group_s):
+                elif not self._changed.wait_for(
+                    lambda: self._is_closing or self._backlog.is_due, self._settings.group_s
+                ):
                     self._backlog.ripen()
-
-    def _is_due(self) -> bool:
-        return self._is_closing or self._backlog.is_due
 
     def _do(self, work: Append | Group | Question, store: Store) -> None:
         if isinstance(work, Question):
@@ -367,8 +369,7 @@ class OutboxWriter:
         self._latencies.add(self._clock.monotonic_ns() - began_ns)
         self._n_committed += len(entries)
         self._n_removed += len(removed)
-        for notice in done.notices:
-            self._tell(notice)
+        self._tell(*done.notices)
         if entries and self._on_commit is not None:
             self._in_loop(self._on_commit)
         return done.sequences
@@ -390,10 +391,12 @@ class OutboxWriter:
             n_removed=self._n_removed,
         )
 
-    def _fail(self, error: OutboxError) -> None:
+    def _fail(self, error: OutboxError, unfinished: Append | Group | Question | None) -> None:
         """Let every waiter know that the outbox is gone."""
         _log.error("outbox.failed error=%s", error)
         self._tell(notice_of(error))
         with self._changed:
             self._failure = error
+            if isinstance(unfinished, Group):
+                self._backlog.put_back(unfinished)
             self._backlog.refuse_all(error)
