@@ -113,7 +113,11 @@ class Bed:
     def tick(self, clock: Clock) -> None:
         """Let time pass."""
         self._settle(self._pipeline.observe_clock(clock.state()))
-        self._settle(self._pipeline.advance(clock.monotonic_ns() - int(LATENESS_S * NS_PER_S)))
+        self.advance(clock.monotonic_ns() - round(LATENESS_S * NS_PER_S))
+
+    def advance(self, now_ns: int) -> None:
+        """Move the time line to `now_ns`."""
+        self._settle(self._pipeline.advance(now_ns))
 
     def finish(self) -> None:
         """Hand on what was held back, before the service stops."""

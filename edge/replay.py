@@ -10,7 +10,6 @@ From Python::
 from __future__ import annotations
 
 import asyncio
-import heapq
 import itertools
 import uuid
 from collections import Counter
@@ -18,16 +17,14 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from edge.acquisition.record_blocks import RecordSource
-from edge.acquisition.wfdb_file import open_record
-from edge.app import Bed
+from edge.app import LATENESS_S, Bed
 from edge.assembly import broker_words, model_in_use, mqtt_settings, pipeline_settings
 from edge.clock import NS_PER_S, Clock, ManualClock, SystemClock
-from edge.conditioning.reblock import Reblock, ReblockSettings
 from edge.config import Config
 from edge.delivery import Delivery, DeliveryView
-from edge.messages import Alert, AlertState, Beat, Gap, Json, SampleBlock, Vitals
+from edge.messages import Alert, AlertState, Beat, Gap, Json, Tick, Vitals
 from edge.pipeline import Finding, Pipeline, PipelineSettings
+from edge.recorded import RecordedItem, instant_ns, open_recorded
 
 DEFAULT_BLOCK_SAMPLES = 250
 """Samples handed to the pipeline at once; any number gives the same findings (chunk law)."""
@@ -61,52 +58,18 @@ def replay(
     RecordingError
         If the file is no recording or cannot be read.
     """
-    source = open_record(record, columns=columns, rate_hz=rate_hz)
-    yield from replay_source(source, Pipeline(settings or PipelineSettings(), new_id=counted_ids("a")), block_samples)
-
-
-def replay_source(source: RecordSource, pipeline: Pipeline, block_samples: int) -> Iterator[Finding]:
-    """Yield what `pipeline` finds in an open recording."""
-    for item in in_time_order(source, block_samples):
-        yield from pipeline.push(item)
+    source = open_recorded(record, columns=columns, rate_hz=rate_hz)
+    pipeline = Pipeline(settings or PipelineSettings(), new_id=counted_ids("a"))
+    for item in source.items(block_samples):
+        yield from feed(pipeline, item)
     yield from pipeline.finish()
 
 
-def in_time_order(source: RecordSource, block_samples: int) -> Iterator[SampleBlock | Gap]:
-    """Yield the blocks of a recording as sensors would send them: no stream runs ahead of the others.
-
-    A recording with one stream comes as it is read.  With several, each stream is cut on the pipeline's own grid and
-    the pieces are merged by the instant at which they end, so that the order does not depend on `block_samples`.
-    """
-    names = [stream.name for stream in source.info.streams]
-    if len(names) == 1:
-        yield from source.blocks(block_samples)
-        return
-    cutters = {name: Reblock(ReblockSettings()) for name in names}
-    reached_ns = dict.fromkeys(names, 0)
-    waiting: list[tuple[int, int, int, SampleBlock | Gap]] = []
-    order = itertools.count()
-
-    def add(item: SampleBlock | Gap) -> None:
-        heapq.heappush(waiting, (item.end_ns, names.index(item.stream), next(order), item))
-
-    for item in source.blocks(block_samples):
-        reached_ns[item.stream] = item.end_ns
-        pieces = cutters[item.stream].push(item) if isinstance(item, SampleBlock) else [item]
-        if isinstance(item, Gap):
-            pieces = [*cutters[item.stream].flush(), item]
-            cutters[item.stream].reset(item.reason)
-        for piece in pieces:
-            add(piece)
-        # A later piece of any stream ends after what that stream has reached, less the piece being filled.
-        safe_ns = min(reached_ns.values()) - NS_PER_S
-        while waiting and waiting[0][0] <= safe_ns:
-            yield heapq.heappop(waiting)[3]
-    for cutter in cutters.values():
-        for piece in cutter.flush():
-            add(piece)
-    while waiting:
-        yield heapq.heappop(waiting)[3]
+def feed(pipeline: Pipeline, item: RecordedItem) -> list[Finding]:
+    """Return what one item led to; a `Tick` is time passing on the line while nothing else comes."""
+    if isinstance(item, Tick):
+        return pipeline.advance(item.at_ns - round(LATENESS_S * NS_PER_S))
+    return pipeline.push(item)
 
 
 def counted_ids(prefix: str) -> Callable[[], str]:
@@ -199,7 +162,7 @@ class Replay:
         block_samples: int = DEFAULT_BLOCK_SAMPLES,
         speed_ratio: float | None = None,
     ) -> None:
-        self._source = open_record(record, columns=columns, rate_hz=rate_hz)
+        self._source = open_recorded(record, columns=columns, rate_hz=rate_hz)
         self._config = config
         self._block_samples = block_samples
         self._speed_ratio = speed_ratio
@@ -208,22 +171,27 @@ class Replay:
     @property
     def name(self) -> str:
         """The record's own name."""
-        return self._source.info.name
+        return self._source.name
+
+    @property
+    def stream(self) -> str:
+        """The stream whose samples annotations count."""
+        return self._source.stream
 
     @property
     def rate_hz(self) -> float:
-        """Samples per second of the stream whose samples findings count."""
-        return self._source.info.rate_hz
+        """Samples per second of that stream."""
+        return self._source.rate_hz
 
     async def play(self, take: Callable[[Finding], None]) -> ReplayReport:
         """Replay without publishing; every finding is given to `take`."""
         machine, tally, pipeline = SystemClock(), _Tally(), self._pipeline(counted_ids("a"))
         observe = _both(tally.note, take)
         started_ns = machine.monotonic_ns()
-        for item in in_time_order(self._source, self._block_samples):
-            for finding in pipeline.push(item):
+        for item in self._source.items(self._block_samples):
+            for finding in feed(pipeline, item):
                 observe(finding)
-            await self._keep_pace(machine, started_ns, item.end_ns)
+            await self._keep_pace(machine, started_ns, instant_ns(item))
         for finding in pipeline.finish():
             observe(finding)
         return self._report(tally, (machine.monotonic_ns() - started_ns) / NS_PER_S)
@@ -244,7 +212,7 @@ class Replay:
             If the outbox cannot be opened.
         """
         machine, tally = SystemClock(), _Tally()
-        recorded_ns = self._source.info.start_wall_ns
+        recorded_ns = self._source.start_wall_ns
         story = ManualClock(machine.wall_ns() if recorded_ns is None else recorded_ns, state=machine.state())
         delivery = Delivery(
             self._config,
@@ -260,11 +228,15 @@ class Replay:
         async with asyncio.TaskGroup() as tasks:
             sending = tasks.create_task(delivery.run(), name="delivery")
             started_ns = machine.monotonic_ns()
-            for item in in_time_order(self._source, self._block_samples):
-                bed.take(item)
-                story.advance_to(item.end_ns)
+            for item in self._source.items(self._block_samples):
+                if isinstance(item, Tick):
+                    bed.advance(item.at_ns - round(LATENESS_S * NS_PER_S))
+                else:
+                    bed.take(item)
+                reached_ns = instant_ns(item)
+                story.advance_to(reached_ns or 0)
                 await delivery.room()
-                await self._keep_pace(machine, started_ns, item.end_ns)
+                await self._keep_pace(machine, started_ns, reached_ns)
             bed.finish()
             processing_s = (machine.monotonic_ns() - started_ns) / NS_PER_S
             await delivery.settled()
@@ -273,8 +245,8 @@ class Replay:
             await sending
         return replace(self._report(tally, processing_s), delivery=delivery.view())
 
-    async def _keep_pace(self, machine: Clock, started_ns: int, reached_ns: int) -> None:
-        if self._speed_ratio is not None:
+    async def _keep_pace(self, machine: Clock, started_ns: int, reached_ns: int | None) -> None:
+        if self._speed_ratio is not None and reached_ns is not None:
             ahead_s = reached_ns / NS_PER_S / self._speed_ratio - (machine.monotonic_ns() - started_ns) / NS_PER_S
             await machine.sleep(ahead_s)
 
@@ -288,10 +260,9 @@ class Replay:
         return Pipeline(settings, new_id=new_id, make_classifier=self._model.make)
 
     def _report(self, tally: _Tally, processing_s: float) -> ReplayReport:
-        info = self._source.info
         return ReplayReport(
-            record=info.name,
-            duration_s=info.duration_s,
+            record=self._source.name,
+            duration_s=self._source.duration_s,
             processing_s=processing_s,
             n_beats=tally.n_beats,
             n_gaps=tally.n_gaps,

@@ -84,7 +84,7 @@ class _Sinks:
         self.files: list[Path] = []
         self._tells = not args.json
         if args.annotate is not None:
-            self.annotations = AnnotationWriter(args.annotate, replay.name, replay.rate_hz)
+            self.annotations = AnnotationWriter(args.annotate, replay.name, replay.rate_hz, stream=replay.stream)
             self.files.append(self.annotations.path)
         if args.numerics is not None:
             self._numerics = stack.enter_context(NumericsWriter(args.numerics))

@@ -1,0 +1,148 @@
+"""A raw capture decoded as if it were the sensor: what `replay` runs through the pipeline.
+
+The file is read twice: once to learn what the sensor said of itself and how long the capture lasts, once to play.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from edge.acquisition.bridge import BridgeDecoder, BridgeSettings
+from edge.acquisition.capture import MAGIC, MAX_HEADER_BYTES, CaptureDecoder, CaptureRecord, parse_header
+from edge.errors import RecordingError
+from edge.messages import (
+    Chunk,
+    Corrupt,
+    DeviceBlock,
+    Gap,
+    Reading,
+    SensorIdentity,
+    SensorStatus,
+    StreamInfo,
+    Tick,
+)
+
+_READ_BYTES = 1 << 16
+
+CaptureItem = DeviceBlock | Reading | SensorStatus | SensorIdentity | Gap | Corrupt | Tick
+
+
+def is_capture(path: Path) -> bool:
+    """Tell whether a file begins as a raw capture does."""
+    try:
+        with path.open("rb") as file:
+            return file.read(len(MAGIC)) == MAGIC
+    except OSError:
+        return False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Survey:
+    """What the first reading found."""
+
+    streams: tuple[StreamInfo, ...]
+    duration_s: float
+    n_dropped_bytes: int
+
+
+class CaptureSource:
+    """One capture file.
+
+    Parameters
+    ----------
+    path : Path
+        The file.
+
+    Raises
+    ------
+    RecordingError
+        If it is no capture, cannot be read, or holds no sensor that introduces itself.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        try:
+            with path.open("rb") as file:
+                header, self._begin = parse_header(file.read(len(MAGIC) + MAX_HEADER_BYTES))
+        except OSError as error:
+            raise RecordingError(f"{path}: cannot be read: {error.strerror}") from error
+        self._start_wall_ns = header.start_wall_ns
+        self._sensor = header.sensor
+        self._survey = self._surveyed()
+        if not self._survey.streams:
+            raise RecordingError(
+                f"{path}: no sensor introduced itself in this capture",
+                hint="begin the capture before the sensor connects, so that its hello is in it",
+            )
+
+    @property
+    def name(self) -> str:
+        """The file's own name."""
+        return self._path.stem
+
+    @property
+    def start_wall_ns(self) -> int | None:
+        """Wall time of the first byte."""
+        return self._start_wall_ns
+
+    @property
+    def stream(self) -> str:
+        """The stream whose samples annotations count: the ECG where there is one."""
+        return self._counted.name
+
+    @property
+    def rate_hz(self) -> float:
+        """Nominal rate of that stream."""
+        return self._counted.nominal_rate_hz
+
+    @property
+    def duration_s(self) -> float:
+        """Seconds from the first byte to the last."""
+        return self._survey.duration_s
+
+    @property
+    def losses(self) -> Mapping[str, int]:
+        """Bytes that the file itself lacks: the torn end after a power cut."""
+        n_bytes = self._survey.n_dropped_bytes
+        return {"torn-capture-bytes": n_bytes} if n_bytes else {}
+
+    def items(self, block_samples: int) -> Iterator[CaptureItem]:  # noqa: ARG002 - the sensor cut its blocks itself
+        """Yield what the sensor's bytes mean, with a `Tick` after every chunk so that silence passes too."""
+        decoder = BridgeDecoder(BridgeSettings(sensor=self._sensor))
+        for record in self._records(Counter()):
+            for item in decoder.push(Chunk(data=record.data, received_at_ns=record.offset_ns)):
+                if isinstance(item, DeviceBlock | Reading | SensorStatus | SensorIdentity | Gap | Corrupt):
+                    yield item
+            yield Tick(at_ns=record.offset_ns)
+
+    @property
+    def _counted(self) -> StreamInfo:
+        return next((each for each in self._survey.streams if each.name == "ecg"), self._survey.streams[0])
+
+    def _surveyed(self) -> _Survey:
+        decoder = BridgeDecoder(BridgeSettings(sensor=self._sensor))
+        streams: tuple[StreamInfo, ...] = ()
+        dropped: Counter[str] = Counter()
+        last_ns = 0
+        for record in self._records(dropped):
+            last_ns = record.offset_ns
+            for item in decoder.push(Chunk(data=record.data, received_at_ns=record.offset_ns)):
+                if isinstance(item, SensorIdentity):
+                    streams = item.streams
+        return _Survey(streams=streams, duration_s=last_ns / 1e9, n_dropped_bytes=dropped.total())
+
+    def _records(self, dropped: Counter[str]) -> Iterator[CaptureRecord]:
+        """Yield the captured chunks; bytes that are none are added to `dropped`."""
+        decoder = CaptureDecoder()
+        try:
+            with self._path.open("rb") as file:
+                file.seek(self._begin)
+                while data := file.read(_READ_BYTES):
+                    yield from decoder.push(data)
+        except OSError as error:
+            raise RecordingError(f"{self._path}: cannot be read: {error.strerror}") from error
+        for torn in decoder.flush():
+            dropped[torn.reason] += torn.n_bytes
