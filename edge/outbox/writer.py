@@ -99,8 +99,6 @@ class OutboxWriter:
         self._oldest: Mapping[Lane, Stamp] = {}
         self._boot = 0
         self._prune_due_ns = 0
-        self._n_committed = 0
-        self._n_removed = 0
 
     async def start(self) -> Opening:
         """Return what was found once the database is open.
@@ -367,8 +365,9 @@ class OutboxWriter:
         began_ns = self._clock.monotonic_ns()
         done = store.append(entries, self.stamp(), losses, removed)
         self._latencies.add(self._clock.monotonic_ns() - began_ns)
-        self._n_committed += len(entries)
-        self._n_removed += len(removed)
+        figures = self._figures
+        n_committed, n_removed = figures.n_committed + len(entries), figures.n_removed + len(removed)
+        self._figures = replace(figures, n_committed=n_committed, n_removed=n_removed)
         self._tell(*done.notices)
         if entries and self._on_commit is not None:
             self._in_loop(self._on_commit)
@@ -384,12 +383,7 @@ class OutboxWriter:
 
     def _refresh(self, store: Store) -> None:
         self._oldest = store.oldest()
-        self._figures = OutboxStats(
-            depth=store.depth(),
-            used_bytes=store.used_bytes(),
-            n_committed=self._n_committed,
-            n_removed=self._n_removed,
-        )
+        self._figures = replace(self._figures, depth=store.depth(), used_bytes=store.used_bytes())
 
     def _fail(self, error: OutboxError, unfinished: Append | Group | Question | None) -> None:
         """Let every waiter know that the outbox is gone."""
