@@ -26,6 +26,7 @@ _TIMES = frozenset(
         "valid_until",
     }
 )
+_TIME_PATTERN = r"^\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}\.\d{3}Z$"
 STATES = ("online", "stopped", "offline")
 """What the plain text of ``$state`` may be."""
 
@@ -93,5 +94,6 @@ def _with_formats(node: Any) -> None:
         for option in field.get("anyOf", [field]):
             if name in _TIMES and option.get("type") == "string":
                 option["format"] = "date-time"
+                option["pattern"] = _TIME_PATTERN  # many validators ignore formats
     for value in node.values():
         _with_formats(value)

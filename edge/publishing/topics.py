@@ -28,7 +28,7 @@ def segment(name: str) -> str:
 
 
 def slug(name: str) -> str:
-    """Return `name` in the letters of a topic; two different names never give the same slug.
+    """Return `name` in the letters of a topic; names that differ in other letters only are told apart by a checksum.
 
     Examples
     --------
