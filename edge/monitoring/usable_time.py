@@ -8,6 +8,9 @@ from __future__ import annotations
 from collections import deque
 
 _SECOND_NS = 1_000_000_000
+_TOLERANCE_NS = 50_000_000
+"""Two seconds this close follow each other: the instants of samples are drawn to a drifting clock's line by up to 1 ms
+a second, and a block is 200 ms long."""
 
 
 class UsableTime:
@@ -37,9 +40,10 @@ class UsableTime:
         if self._seen_until_ns is not None:
             if at_ns <= self._seen_until_ns:
                 return
-            if start_ns > self._seen_until_ns:  # a hole without any verdict is unusable too
+            if start_ns > self._seen_until_ns + _TOLERANCE_NS:  # a hole without any verdict is unusable too
                 self._unusable.append((self._seen_until_ns, start_ns))
-            start_ns = max(start_ns, self._seen_until_ns)
+            else:
+                start_ns = self._seen_until_ns
         self._seen_until_ns = at_ns
         if not is_usable:
             self._unusable.append((start_ns, at_ns))
