@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from edge.features.heart_rate import heart_rate_bpm, mean_interval_ms
+from edge.features.heart_rate import heart_rate_bpm
 from edge.features.hrv import Hrv, HrvSettings, heart_rate_variability
 from edge.messages import (
     Beat,
@@ -255,7 +255,7 @@ class _Ecg:
     def measurements(self, at_ns: int) -> dict[str, Measurement]:
         settings = self._settings
         quality = self.quality(at_ns)
-        rate, mean_rr, reason = self._rate(at_ns)
+        rate, reason = self._rate(at_ns)
         rmssd_ms = sdnn_ms = None
         absent = self.absent(at_ns)
         if absent is None:
@@ -264,7 +264,6 @@ class _Ecg:
         too_short = absent or "coverage"
         return {
             "heart_rate_bpm": self._measurement(rate, "/min", reason, quality),
-            "rr_ms": self._measurement(mean_rr, "ms", reason, quality),
             "rmssd_ms": self._measurement(rmssd_ms, "ms", too_short, quality),
             "sdnn_ms": self._measurement(sdnn_ms, "ms", too_short, quality),
         }
@@ -274,21 +273,21 @@ class _Ecg:
             value=value, unit=unit, absent=absent if value is None else None, quality=quality, source=self._source
         )
 
-    def _rate(self, at_ns: int) -> tuple[float | None, float | None, str | None]:
-        """Return heart rate and mean RR, or why there are none."""
+    def _rate(self, at_ns: int) -> tuple[float | None, str | None]:
+        """Return the heart rate, or why there is none."""
         absent = self.absent(at_ns)
         if absent is not None:
-            return None, None, absent
+            return None, absent
         usable_since_ns = at_ns if self._usable_since_ns is None else self._usable_since_ns
         last_ns = self._last_beat_ns()
         silence_ns = round(self._settings.no_beats_s * NS_PER_S)
         if last_ns is None or at_ns - last_ns > silence_ns:
             is_silent = at_ns - usable_since_ns > silence_ns
-            return None, None, "no-beats" if is_silent else "too-few-beats"
+            return None, "no-beats" if is_silent else "too-few-beats"
         rr_ms = self._recent_rr_ms(at_ns)
         running_ms = (at_ns - last_ns) / NS_PER_MS - 1000.0 * self._settings.beat_delay_s
         rate = heart_rate_bpm(rr_ms, running_ms)
-        return (None, None, "too-few-beats") if rate is None else (rate, mean_interval_ms(rr_ms), None)
+        return (None, "too-few-beats") if rate is None else (rate, None)
 
     def _last_beat_ns(self) -> int | None:
         pairs = zip(reversed(self._beats_at_ns), reversed(self._is_doubtful), strict=True)
