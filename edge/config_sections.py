@@ -241,6 +241,9 @@ class Mqtt:
     """Name or address of the broker; none means that everything is kept in the outbox."""
     port: Annotated[Annotated[int, Field(ge=1, le=65535)] | None, Field(examples=[8883])] = None
     """TCP port; none means 8883 with TLS and 1883 without (IANA)."""
+    embedded: bool = False
+    """Whether to start a broker on this machine's loopback when no host is given: mosquitto, else the nats-server
+    wheel.  For a single bed; default: a broker is the site's choice."""
     tls: bool = True
     """Whether the connection is encrypted.  Default: what leaves the device is about a person."""
     ca: Annotated[Text | None, Field(examples=["/etc/vitaledge/ca.pem"])] = None
@@ -268,6 +271,8 @@ class Mqtt:
             raise ValueError("expected cert and key together, got only " + ("key" if self.cert is None else "cert"))
         if self.key is not None and self.key.env is not None:
             raise ValueError('expected key = { credential = "…" } or { file = "…" }, got env: TLS reads keys by path')
+        if self.embedded and self.host is not None:
+            raise ValueError(f"expected host or embedded = true, got both (host = {self.host!r})")
         if self.password is not None and self.username is None:
             raise ValueError("expected a username with the password, got none")
         if not self.tls and (self.ca is not None or self.cert is not None):

@@ -8,6 +8,7 @@ import json
 import os
 import signal
 import sys
+from pathlib import Path
 
 from edge.app import Runtime
 from edge.assembly import broker_words, mqtt_settings
@@ -17,6 +18,7 @@ from edge.clock import SystemClock
 from edge.config import Config, LoadedConfig
 from edge.delivery import Delivery
 from edge.log import configure_logging
+from edge.publishing.broker import SPOOL_ONLY, start_broker
 
 
 def add_parser(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -51,8 +53,19 @@ async def serve(config: Config) -> None:
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, stop.set)
     clock = SystemClock()
-    delivery = Delivery(config, clock, mqtt=mqtt_settings(config, os.environ), broker=broker_words(config))
-    await Runtime(config, clock, delivery).run(stop)
+    broker = await start_broker(Path(config.outbox.path).parent / "broker") if config.mqtt.embedded else None
+    try:
+        mqtt, words = mqtt_settings(config, os.environ), broker_words(config)
+        if broker is not None:
+            mqtt = broker.settings(f"vitaledge-{config.gateway.id}")
+            words = f"{broker.name} on {broker.host}:{broker.port}, started by this service"
+            print(f"vitaledge: {words}", file=sys.stderr)
+        elif config.mqtt.embedded:
+            print(f"vitaledge: {SPOOL_ONLY}", file=sys.stderr)
+        await Runtime(config, clock, Delivery(config, clock, mqtt=mqtt, broker=words)).run(stop)
+    finally:
+        if broker is not None:
+            await broker.stop()
 
 
 def opening_lines(loaded: LoadedConfig) -> list[str]:
