@@ -23,7 +23,7 @@ from edge.viewing.bed import BedState
 from edge.viewing.gateway import GatewayView
 from firmware_bridge.virtual.device import VirtualSensor
 from firmware_bridge.virtual.patient import VirtualPatient
-from firmware_bridge.virtual.scenario import Scenario
+from firmware_bridge.virtual.scenario import FaultKind, Scenario
 from firmware_bridge.virtual.serial_link import serve
 
 SUBJECT = "p-9c1e"
@@ -56,6 +56,8 @@ class DemoReport:
     real_s: float
     phases: tuple[PhaseReport, ...]
     n_beats_played: int
+    n_beats_hidden: int
+    """Of them, played while the electrode was off or the cable was pulled: nothing could see them."""
     n_beats_found: int
     n_gaps: int
     n_missing_samples: int
@@ -147,7 +149,7 @@ class Demo:
             self._story.note(finding)
             on_finding(finding)
 
-        runtime = Runtime(config, self._clock, delivery, on_finding=observe)
+        runtime = Runtime(config, self._clock, delivery, on_finding=observe, drain_patience_s=_DRAIN_PATIENCE_S)
         started_ns = self._clock.monotonic_ns()
         over = asyncio.Event()
         async with asyncio.TaskGroup() as tasks:
@@ -155,7 +157,6 @@ class Demo:
             playing = tasks.create_task(self._play_sensor(stop), name="virtual-sensor")
             drawing = tasks.create_task(self._draw(runtime, delivery, listener, words, show, started_ns), name="screen")
             await playing
-            await delivery.drained(_DRAIN_PATIENCE_S)
             over.set()
             await running
             drawing.cancel()
@@ -220,6 +221,11 @@ class Demo:
             )
             await asyncio.sleep(_REFRESH_S)
 
+    def _hidden_beats(self, until_s: float) -> int:
+        hiding = [fault for fault in self._scenario.faults if fault.kind in _HIDING]
+        beats = self._patient.truth(0.0, until_s).beats
+        return sum(any(fault.at_s <= beat.at_s < fault.end_s for fault in hiding) for beat in beats)
+
     def _report(
         self,
         view: DeliveryView,
@@ -237,6 +243,7 @@ class Demo:
             real_s=elapsed_s / self._speed_ratio,
             phases=phase_reports(self._scenario, self._story.alerts, started_ns, played_s),
             n_beats_played=len(self._patient.truth(0.0, played_s).beats),
+            n_beats_hidden=self._hidden_beats(played_s),
             n_beats_found=self._story.n_beats,
             n_gaps=self._story.n_gaps,
             n_missing_samples=self._story.n_missing_samples,
@@ -246,6 +253,9 @@ class Demo:
             open_alerts_heard=len(listener.open_alerts()) if listener else 0,
             was_interrupted=was_interrupted,
         )
+
+
+_HIDING = (FaultKind.LEAD_OFF, FaultKind.DISCONNECT)
 
 
 def phase_reports(

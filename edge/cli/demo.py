@@ -117,7 +117,10 @@ def report_lines(report: DemoReport) -> Iterator[str]:
         raised = [f"{alert.priority.value} {alert.condition} (+{after_s:.0f} s)" for after_s, alert in phase.raised]
         yield f"{phase.at_s:>4.0f} s  {phase.note:<48}  {'; '.join(raised) or '–'}"
     yield ""
-    yield f"beats    {report.n_beats_played} played, {report.n_beats_found} found"
+    yield (
+        f"beats    {report.n_beats_played} played, {report.n_beats_found} found; "
+        f"{report.n_beats_hidden} were played with the electrode off or the cable pulled"
+    )
     yield f"gaps     {report.n_gaps} in the ECG, {report.n_missing_samples} samples missing"
     view = report.delivery
     yield f"outbox   {view.n_committed} records made durable, {view.n_confirmed} confirmed, {view.n_waiting_total} waiting"
@@ -148,6 +151,7 @@ def report_json(report: DemoReport) -> dict[str, Json]:
             for phase in report.phases
         ],
         "beats_played": report.n_beats_played,
+        "beats_hidden": report.n_beats_hidden,
         "beats_found": report.n_beats_found,
         "gaps": report.n_gaps,
         "missing_samples": report.n_missing_samples,

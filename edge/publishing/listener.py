@@ -38,7 +38,7 @@ class Listener:
         self._lock = threading.Lock()
         self._is_subscribed = threading.Event()
         self._counts: Counter[str] = Counter()
-        self._ids: set[str] = set()
+        self._sequences: set[str] = set()
         self._alert_states: dict[str, str] = {}
         version = MQTTProtocolVersion.MQTTv311 if settings.protocol is Protocol.V311 else MQTTProtocolVersion.MQTTv5
         self._client = paho.Client(CallbackAPIVersion.VERSION2, client_id=settings.client_id, protocol=version)
@@ -64,9 +64,13 @@ class Listener:
 
     @property
     def n_heard(self) -> int:
-        """Different records heard: a repetition (QoS 1 may repeat) counts once."""
+        """Different records of the outbox heard: a repetition (QoS 1 may repeat) counts once.
+
+        The empty message that clears an alert has no body to carry its number; MQTT 5 carries it beside, and with
+        3.1.1 each one counts.
+        """
         with self._lock:
-            return len(self._ids)
+            return len(self._sequences)
 
     def counts(self) -> Mapping[str, int]:
         """Return how many messages came, by the first part of the topic below the prefix."""
@@ -105,8 +109,11 @@ class Listener:
         body = _decoded(message.payload)
         with self._lock:
             self._counts[path.split("/")[0]] += 1
-            if isinstance(identity := body.get("id"), str):
-                self._ids.add(identity)
+            sequence = _sequence(message, body)
+            if sequence is None and not message.payload:
+                sequence = f"cleared-{self._counts['alert']}"
+            if sequence is not None:
+                self._sequences.add(sequence)
             if path.startswith("alert/") and path != "alert/log":
                 self._note_alert(path.removeprefix("alert/"), body)
 
@@ -115,6 +122,14 @@ class Listener:
             self._alert_states[alert] = str(body.get("state"))
         else:  # an empty retained message: the alert is closed
             self._alert_states.pop(alert, None)
+
+
+def _sequence(message: paho.MQTTMessage, body: Mapping[str, Json]) -> str | None:
+    """Return the record's number in its outbox; None for what did not pass one, such as ``birth``."""
+    pairs = getattr(message.properties, "UserProperty", ())  # paho has the attribute only where the message had one
+    beside: dict[str, str] = dict(pairs)
+    number = beside.get("seq", body.get("seq"))
+    return None if number is None else str(number)
 
 
 def _decoded(payload: bytes | bytearray) -> dict[str, Json]:
