@@ -68,6 +68,8 @@ class Bed:
         Shared by all.
     on_finding : callable
         Told everything, besides the ways named above; the demo listens here.
+    name : str, optional
+        Tells this bed from all others; the subject by default, which several beds without one do not have.
     """
 
     def __init__(
@@ -76,8 +78,11 @@ class Bed:
         pipeline: Pipeline,
         delivery: Delivery,
         on_finding: Callable[[Finding], None] = lambda _: None,
+        *,
+        name: str | None = None,
     ) -> None:
         self.subject = subject
+        self.name = name or subject or "unassigned"
         self.state = BedState(subject or "unassigned")
         self.identities: dict[str, SensorIdentity] = {}
         self.n_corrupt = 0
@@ -85,11 +90,12 @@ class Bed:
         self._pipeline = pipeline
         self._delivery = delivery
         self._on_finding = on_finding
+        self._to_remember: dict[str, Alert] = {}
 
     @property
     def memory_key(self) -> str:
         """Under which this bed's open alerts are remembered."""
-        return f"alerts/{self.subject or 'unassigned'}"
+        return f"alerts/{self.name}"
 
     async def recall(self, clock: Clock) -> None:
         """Go on with the alerts that the last run left open."""
@@ -100,8 +106,9 @@ class Bed:
         try:
             alerts = recall(data, lambda instant_ns: now_ns - (wall_ns - instant_ns))
         except OutboxError as error:
-            _log.error("alerts.unreadable subject=%s error=%s", self.subject, error)
+            _log.error("alerts.unreadable bed=%s error=%s", self.name, error)
             return
+        self._to_remember = {alert.id: alert for alert in alerts}
         self._settle(self._pipeline.restore(alerts, now_ns))
 
     def take(self, item: SensorItem) -> None:
@@ -134,14 +141,21 @@ class Bed:
             if isinstance(finding, Alert):
                 self._deliver_alert(finding)
             else:
-                self._delivery.take(self.subject, finding)
+                self._delivery.take(self.subject, finding, bed=self.name)
 
     def _deliver_alert(self, alert: Alert) -> None:
-        """Remember before announcing an opening, after announcing an end: a crash in between repeats, never forgets."""
-        memory = remember(self._pipeline.open_alerts(), self._delivery.to_wall_ns)
-        self._delivery.take_alert(
-            self.subject, alert, memory_key=self.memory_key, memory=memory, is_end=alert.state is AlertState.CLOSED
-        )
+        """Remember before announcing an opening, after announcing an end: a crash in between repeats, never forgets.
+
+        The memory is what was announced so far.  The pipeline is ahead of it: of two alerts that end in the same
+        second, the second must be remembered until its own end is on disk.
+        """
+        is_end = alert.state is AlertState.CLOSED
+        if is_end:
+            self._to_remember.pop(alert.id, None)
+        else:
+            self._to_remember[alert.id] = alert
+        memory = remember([*self._to_remember.values()], self._delivery.to_wall_ns)
+        self._delivery.take_alert(self.subject, alert, memory_key=self.memory_key, memory=memory, is_end=is_end)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -168,6 +182,8 @@ class Runtime:
         Told everything that any bed finds.
     random : Random
         Jitter.
+    drain_patience_s : float
+        On stopping: real seconds without any confirmation after which the rest is left on disk.
     """
 
     def __init__(
@@ -178,8 +194,10 @@ class Runtime:
         *,
         on_finding: Callable[[Finding], None] = lambda _: None,
         random: Random | None = None,
+        drain_patience_s: float = 1.0,
     ) -> None:
         self._config = config
+        self._drain_patience_s = drain_patience_s
         self._clock = clock
         self._delivery = delivery
         self._random = random or Random()
@@ -187,14 +205,16 @@ class Runtime:
         self.model: ModelInUse = model_in_use(config)
         settings = pipeline_settings(config, self.model)
 
-        def bed(subject: str | None) -> Bed:
+        def bed(subject: str | None, name: str) -> Bed:
             pipeline = Pipeline(settings, new_id=lambda: str(uuid.uuid4()), make_classifier=self.model.make)
-            return Bed(subject, pipeline, delivery, on_finding)
+            return Bed(subject, pipeline, delivery, on_finding, name=name)
 
-        self.beds: dict[str, Bed] = {subject.id: bed(subject.id) for subject in config.subject}
+        self.beds: dict[str, Bed] = {subject.id: bed(subject.id, subject.id) for subject in config.subject}
         # Data of a sensor that nobody is bound to is kept apart, published without a subject, and never mixed.
         self.unassigned: dict[str, Bed] = {
-            sensor.id: bed(None) for sensor in config.sensor if config.subject_of(sensor.id) is None
+            sensor.id: bed(None, f"sensor/{sensor.id}")
+            for sensor in config.sensor
+            if config.subject_of(sensor.id) is None
         }
         self.sensors = tuple(self._attached(section) for section in config.sensor)
 
@@ -231,6 +251,8 @@ class Runtime:
             await asyncio.gather(*working, return_exceptions=True)
             for bed in self.all_beds():
                 bed.finish()
+            # Nothing new comes now, so what is on its way gets a moment; the rest stays on disk.
+            await self._delivery.drained(self._drain_patience_s)
             await self._delivery.stop(self.health())
             await sending
 

@@ -16,6 +16,7 @@ from pathlib import Path
 
 from edge.clock import Clock
 from edge.config import Config, config_sha256, duration_s
+from edge.errors import OutboxError
 from edge.health import versions
 from edge.messages import Alert, Gap, Json, LinkChange, Summary, Vitals
 from edge.outbox.record import Entry, Lane, Loss, Opening, OutboxStats
@@ -149,7 +150,7 @@ class Delivery:
             Path(config.outbox.path), clock, self._describe_loss, retention=retention_settings(config)
         )
         self._payloads: dict[str | None, Payloads] = {}
-        self._policies: dict[str | None, ReadingPolicy] = {}
+        self._policies: dict[str, ReadingPolicy] = {}
         self._max_silence_s = {sensor.id: sensor.max_silence_s for sensor in config.sensor}
         self._alerts: deque[_Announced] = deque()
         self._is_alerted = asyncio.Event()
@@ -230,12 +231,22 @@ class Delivery:
             n_left = waiting
             await asyncio.sleep(_POLL_S)
 
-    def take(self, subject: str | None, finding: Finding) -> None:
-        """Offer one finding of one bed to the outbox; what is not for publishing is left out."""
+    def take(self, subject: str | None, finding: Finding, *, bed: str) -> None:
+        """Offer one finding of one bed to the outbox; what is not for publishing is left out.
+
+        Parameters
+        ----------
+        subject : str or None
+            Whose it is.
+        finding : Finding
+            Anything the pipeline says.
+        bed : str
+            Name of the bed: each has its own thinning of readings, also several that have no subject.
+        """
         encoder = self._encoder(subject)
         match finding:
             case Vitals():
-                for due in self._policies.setdefault(subject, ReadingPolicy()).push(finding):
+                for due in self._policies.setdefault(bed, ReadingPolicy()).push(finding):
                     self._outbox.offer(encoder.measurement(due.measure, due.measurement, due.at_ns))
             case Summary():
                 self._outbox.offer(encoder.summary(finding))
@@ -297,13 +308,22 @@ class Delivery:
             self._is_alerted.clear()
             while self._alerts:
                 each = self._alerts[0]
-                if not each.is_end:
-                    await self._outbox.save_state(each.memory_key, each.memory)
+                is_remembered = not each.is_end and await self._remember(each)
                 await self._outbox.append(*each.entries)
-                if each.is_end:
-                    await self._outbox.save_state(each.memory_key, each.memory)
+                if not is_remembered:
+                    await self._remember(each)
                 self._alerts.popleft()
             self._is_idle.set()
+
+    async def _remember(self, announced: _Announced) -> bool:
+        """Return whether the memory of all open alerts is on disk; the alert itself goes out either way."""
+        try:
+            await self._outbox.save_state(announced.memory_key, announced.memory)
+        except OutboxError as error:
+            # At its quota the outbox makes room for an alert, not for a memory: there is room after the alert.
+            _log.error("alerts.not_remembered key=%s error=%s", announced.memory_key, error)
+            return False
+        return True
 
     def _encoder(self, subject: str | None) -> Payloads:
         if subject not in self._payloads:
