@@ -208,7 +208,10 @@ class Alarms:
         if effect is Effect.SOUND:
             return self._sound(life, life.alert, claim, is_onset=event is AlarmEvent.ONSET)
         life.closing = None
-        return [self._revise(life, replace(life.alert, sentence=claim.sentence), to, claim.at_ns)]
+        sentence = claim.sentence
+        if to is AlertState.CLEARED_UNACKNOWLEDGED:  # what nobody has seen yet must still be said, not only its end
+            sentence = f"{life.alert.sentence} Over: {claim.sentence}"
+        return [self._revise(life, replace(life.alert, sentence=sentence), to, claim.at_ns)]
 
     def _open(self, life: _Life, claim: Condition) -> Alert:
         life.alert = Alert(

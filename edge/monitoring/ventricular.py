@@ -77,10 +77,11 @@ class VentricularRules:
 
     def beat(self, beat: Beat) -> list[Condition]:
         """Return what `beat`, which is no noise suspect, began or ended."""
-        is_ventricular = self.is_ventricular(beat)
+        is_ventricular = self.is_ventricular(beat) or (self._tachycardia.is_active and self._goes_on(beat))
         outputs = self._break_run(beat.at_ns) if self._is_late(beat.at_ns) else []
         self._pattern.append((beat, is_ventricular))
-        if beat.width_ms is not None and beat.similarity is not None and beat.similarity >= self._settings.likeness:
+        is_usual = beat.similarity is not None and beat.similarity >= self._settings.likeness and not is_ventricular
+        if beat.width_ms is not None and is_usual and not self._tachycardia.is_active:
             self._usual_ms.append(beat.width_ms)
         if not is_ventricular:
             self._n_other += 1
@@ -123,6 +124,15 @@ class VentricularRules:
         if width_ms >= self._settings.width_ms:
             return True
         return len(self._usual_ms) >= 8 and width_ms >= self._settings.width_ratio * median(self._usual_ms)
+
+    def _goes_on(self, beat: Beat) -> bool:
+        """Return whether `beat` goes on with a tachycardia that is there: as fast as one, and wide.
+
+        Its likeness no longer counts: a tachycardia of half a minute *becomes* the dominant beat of the detector.
+        """
+        if beat.rr_ms is None or beat.width_ms is None:
+            return False
+        return beat.rr_ms < 60_000 / self._settings.tachycardia_bpm and self._is_wide(beat.width_ms)
 
     def _is_late(self, at_ns: int) -> bool:
         return bool(self._run) and at_ns - self._run[-1].at_ns > self._settings.largest_interval_s * _NS_PER_S

@@ -100,6 +100,7 @@ def test_a_latching_alert_stays_until_somebody_acknowledges():
     )
 
     assert states(outputs) == [("a1", 1, "raised"), ("a1", 2, "cleared_unacknowledged"), ("a1", 3, "closed")]
+    assert outputs[1].sentence.startswith(outputs[0].sentence)  # what nobody has seen yet is still said
     assert outputs[-1].acknowledged.by == "nurse-1"
 
 

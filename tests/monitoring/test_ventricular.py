@@ -63,6 +63,20 @@ def test_a_tachycardia_ends_only_when_five_other_beats_follow_each_other():
     assert codes(run(RhythmRules(), stream(beats, 27))) == [("ventricular-tachycardia", True)]
 
 
+def test_a_tachycardia_goes_on_when_it_has_become_the_usual_beat():
+    """The detector's template follows the heart within seconds; wide and fast beats are still the tachycardia."""
+    learnt = [replace(each, similarity=None) for each in train([0.33] * 8, make=ventricular)]
+    usual = [replace(each, similarity=0.98) for each in train([0.33] * 60, make=ventricular)]
+    beats = joined(train([0.8] * 10), train([0.33] * 30, make=ventricular), learnt, usual, train([0.8] * 8))
+
+    outputs = run(RhythmRules(), stream(beats, 60))
+
+    claims = [item for item in conditions(outputs) if item.code == "ventricular-tachycardia"]
+    assert [claim.is_active for claim in claims] == [True, False]
+    assert claims[1].at_ns > max(each.at_ns for each in beats if each.width_ms == 150.0)
+    assert "VT" in [label for label, _ in names(outputs)]
+
+
 def test_ventricular_beats_far_apart_are_no_run():
     """Two, two and a half seconds of nothing, one more."""
     beats = joined(
