@@ -7,6 +7,7 @@ import contextlib
 import random
 from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 from pathlib import Path
 
 import pytest
@@ -83,6 +84,15 @@ class Bedside:
     def at_s(self, at_ns: int) -> float:
         """Return an instant of a finding in seconds of the story."""
         return (at_ns - self.started_ns) / NS_PER_S
+
+    def wall_ns_at(self, story_s: float) -> int:
+        """Return the wall time of a moment of the story."""
+        return self.clock.wall_ns() - round((self.story_s - story_s) * NS_PER_S)
+
+    @staticmethod
+    def ns_of(time: str) -> int:
+        """Return the wall time that a message says."""
+        return round(datetime.fromisoformat(time).timestamp() * 1000) * 1_000_000
 
     def observe(self, finding: Finding) -> None:
         """Keep one finding, and wake who waits for it."""
