@@ -40,6 +40,9 @@ class ForwarderSettings:
     """Longest wait at all; a broker that comes back is found within a minute."""
     hist_after_s: float = 60.0
     """A message that is sent later than this after it was written is history."""
+    ack_timeout_s: float = 30.0
+    """Real seconds after which an unacknowledged message condemns the connection: MQTT 5 §4.4 allows a repetition only
+    on a new one, and a broker that loses an acknowledgement would hold the message's place for ever."""
     stop_timeout_s: float = 3.0
     """Real seconds that an ordered stop may take per step; then the rest stays on disk."""
     delivery: DeliveryRule = DeliveryRule.PUBACK
@@ -115,8 +118,12 @@ class Forwarder:
         self._wake = asyncio.Event()
         self._is_stopping = asyncio.Event()
         self._is_announcement_due = False
+        self._announcing: collections.deque[Announcement] = collections.deque()
         self._link = Closed(reason="not started", fault=PublishFault.OTHER)
         self._is_connected = False
+        self._is_overdue = False
+        self._timers: dict[int, asyncio.TimerHandle] = {}
+        self._on_change: Callable[[], None] | None = None
         self._counts: collections.Counter[str] = collections.Counter()
         self._refused: collections.Counter[str] = collections.Counter()
 
@@ -141,6 +148,7 @@ class Forwarder:
                     await self._serve(connection, agreed)
                 finally:
                     self._is_connected = False
+                    self._forget_timers()
                     await connection.close(self._settings.stop_timeout_s)
                 # A connection that did not last counts as a failure, lest a broker that drops us is hammered.
                 is_lasting = self._clock.monotonic_ns() - began_ns > self._settings.reconnect_last_s * 1e9
@@ -158,6 +166,10 @@ class Forwarder:
         """Publish the announcements again, because what they say has changed; on the next connect they go anyway."""
         self._is_announcement_due = True
         self._wake.set()
+
+    def on_change(self, callback: Callable[[], None] | None) -> None:
+        """Have `callback` called in the event loop after acknowledgements and when the connection comes or goes."""
+        self._on_change = callback
 
     def stats(self) -> ForwarderStats:
         """Return the uplink's figures."""
@@ -188,33 +200,36 @@ class Forwarder:
             raise
         self._counts["connects"] += 1
         self._is_connected = True
+        self._changed()
         _log.info("mqtt.connected host=%s port=%d protocol=%s", self._mqtt.host, self._mqtt.port, agreed.protocol)
         return connection, agreed
 
     async def _serve(self, connection: MqttConnection, agreed: Connected) -> None:
         """Forward until the connection ends or a stop is asked for."""
         self._window.begin(agreed.receive_maximum)
-        self._announce(connection, self._state_of(b"online"), *self._announcements())
-        self._is_announcement_due = False
+        self._announcing = collections.deque([self._state_of(b"online")])
+        self._is_announcement_due = True
         while not self._is_stopping.is_set():
             self._wake.clear()  # before looking, so that nothing that happens meanwhile is missed
             if not self._handle(connection):
                 return
             if self._is_announcement_due:
                 self._is_announcement_due = False
-                self._announce(connection, *self._announcements())
+                self._announcing.extend(self._announcements())
+            self._announce(connection)
             await self._read_ahead()
-            self._send(connection)
+            if not self._announcing:  # who we are comes before what we have to say
+                self._send(connection)
             await self._until_news()
         await self._end_in_order(connection)
 
     def _state_of(self, state: bytes) -> Announcement:
         return Announcement(topic=self._topics.state, body=state)
 
-    def _announce(self, connection: MqttConnection, *announcements: Announcement) -> None:
-        for message in announcements:
-            packet_id = connection.publish(Message(topic=message.topic, payload=message.body, is_retained=True))
-            self._window.sent(packet_id, None)
+    def _announce(self, connection: MqttConnection) -> None:
+        while self._announcing and not self._window.is_full:
+            message = self._announcing.popleft()
+            self._publish(connection, Message(topic=message.topic, payload=message.body, is_retained=True), None)
 
     def _handle(self, connection: MqttConnection) -> bool:
         """Draw the consequences of what the broker said; return whether the connection still stands."""
@@ -222,13 +237,20 @@ class Forwarder:
         is_open = True
         for event in connection.take():
             if isinstance(event, Acknowledged):
+                if (timer := self._timers.pop(event.packet_id, None)) is not None:
+                    timer.cancel()
                 delivered += self._settled(event)
             elif isinstance(event, Closed):
                 self._link = event
                 is_open = False
-                _log.warning("mqtt.disconnected reason=%s", event.reason)
+        if is_open and self._is_overdue:
+            self._link = Closed(reason="the broker does not acknowledge", fault=PublishFault.UNREACHABLE)
+            is_open = False
+        if not is_open:
+            _log.warning("mqtt.disconnected reason=%s", self._link.reason)
         if delivered:
             self._outbox.remove(delivered)
+        self._changed()
         return is_open
 
     def _settled(self, event: Acknowledged) -> list[Record]:
@@ -262,8 +284,24 @@ class Forwarder:
 
     def _send(self, connection: MqttConnection) -> None:
         while (record := self._window.next(self._clock.monotonic_ns())) is not None:
-            self._window.sent(connection.publish(self._message(record)), record)
+            self._publish(connection, self._message(record), record)
             self._counts["sent"] += 1
+
+    def _publish(self, connection: MqttConnection, message: Message, record: Record | None) -> None:
+        packet_id = connection.publish(message)
+        self._window.sent(packet_id, record)
+        loop = asyncio.get_running_loop()
+        self._timers[packet_id] = loop.call_later(self._settings.ack_timeout_s, self._overdue)
+
+    def _overdue(self) -> None:
+        self._is_overdue = True
+        self._wake.set()
+
+    def _forget_timers(self) -> None:
+        for timer in self._timers.values():
+            timer.cancel()
+        self._timers.clear()
+        self._is_overdue = False
 
     def _message(self, record: Record) -> Message:
         record_age_s = self._age_s(record)
@@ -296,9 +334,13 @@ class Forwarder:
     async def _end_in_order(self, connection: MqttConnection) -> None:
         """Wait a moment for what is under way, say ``stopped``, and wait for that too."""
         await self._until_settled(connection)
-        self._announce(connection, self._state_of(b"stopped"))
-        await self._until_settled(connection)
         self._link = Closed(reason="stopped", fault=PublishFault.OTHER)
+        if self._window.is_full:  # one message more than allowed would be our fault; let the last will speak
+            connection.abandon()
+            return
+        self._announcing = collections.deque([self._state_of(b"stopped")])
+        self._announce(connection)
+        await self._until_settled(connection)
 
     async def _until_settled(self, connection: MqttConnection) -> None:
         with contextlib.suppress(TimeoutError):
@@ -306,6 +348,10 @@ class Forwarder:
                 while self._handle(connection) and self._window.n_in_flight:
                     self._wake.clear()
                     await self._wake.wait()
+
+    def _changed(self) -> None:
+        if self._on_change is not None:
+            self._on_change()
 
     def _news(self) -> None:
         self._window.news()
@@ -320,6 +366,8 @@ class Forwarder:
 
     async def _pause(self, duration_s: float, interruption: asyncio.Event) -> None:
         """Return after `duration_s` of the given clock, or when `interruption` is set."""
+        if interruption.is_set():
+            return
         sleeper = asyncio.create_task(self._clock.sleep(max(0.0, duration_s)), name="forwarder-pause")
         waker = asyncio.create_task(interruption.wait(), name="forwarder-wake")
         try:
@@ -336,6 +384,7 @@ class Forwarder:
         self._counts["failed-connects"] += 1
         self._link = Closed(reason=str(error), fault=error.reason)
         _log.warning("mqtt.unavailable reason=%s error=%s", error.reason, error)
+        self._changed()
 
     def _is_other_protocol_next(self, error: PublishError) -> bool:
         """Choose the other version after a broker did not understand ours; return whether to try it at once."""

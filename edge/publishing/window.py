@@ -146,6 +146,11 @@ class Window:
         return len(self._in_flight)
 
     @property
+    def is_full(self) -> bool:
+        """Not one message more is allowed."""
+        return len(self._in_flight) >= self._limit
+
+    @property
     def n_paused(self) -> int:
         """Families that the broker refused or nobody heard."""
         return len(self._pauses)
