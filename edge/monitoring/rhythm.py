@@ -165,16 +165,18 @@ class RhythmRules:
         tachycardia = self._ventricular.tachycardia_onset()
         if tachycardia is not None:
             return "VT", tachycardia
+        after_asystole = self._asystole.first_beat if self._name.label == "ASYS" else None
         if self._irregularity.onset is not None:
-            # Interrupted by a run or by noise it goes on here; otherwise it is dated back to where it began.
-            return "AFIB", beat if self._name.label in {"VT", "NOISE"} else self._irregularity.onset
+            # Interrupted by a run, a pause or noise it goes on here; otherwise it is dated back to where it began.
+            is_interrupted = self._name.label in {"VT", "NOISE", "ASYS"}
+            return "AFIB", (after_asystole or beat) if is_interrupted else self._irregularity.onset
         pattern = self._ventricular.pattern()
         if pattern is not None:
             return pattern
         if self._name.label == "AFIB" and self._irregularity.end is not None:
             return rate_label, self._irregularity.end
-        if self._name.label == "ASYS" and self._asystole.first_beat is not None:
-            return rate_label, self._asystole.first_beat
+        if after_asystole is not None:
+            return rate_label, after_asystole
         return rate_label, beat if rate_label == "N" or self._name.label == "NOISE" else rate_onset
 
     def _interval_ms(self, previous: Beat | None, beat: Beat) -> float | None:

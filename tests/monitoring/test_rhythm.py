@@ -128,3 +128,17 @@ def test_an_interval_before_a_bad_second_still_counts():
     outputs = run(RhythmRules(), stream(beats, 26, is_usable=lambda second: second <= 21))
 
     assert "pause" in {out.code for out in outputs if isinstance(out, Condition)}
+
+
+def test_an_asystole_in_fibrillation_lasts_until_its_first_beat():
+    """The fibrillation that goes on afterwards is not dated back into the silence."""
+    source = random.Random(7)
+    before = train([max(0.35, source.gauss(0.7, 0.15)) for _ in range(300)])
+    last_s = before[-1].at_ns / S
+    after = train([max(0.35, source.gauss(0.7, 0.15)) for _ in range(40)], start_s=last_s + 12.0)
+
+    outputs = run(RhythmRules(), stream(joined(before, after), int(last_s) + 40))
+
+    began = dict(names(outputs)[-2:])
+    assert began["ASYS"] == pytest.approx(last_s, abs=0.1)
+    assert began["AFIB"] == pytest.approx(last_s + 12.0, abs=0.1)

@@ -65,9 +65,9 @@ def test_a_tachycardia_ends_only_when_five_other_beats_follow_each_other():
 
 def test_a_tachycardia_goes_on_when_it_has_become_the_usual_beat():
     """The detector's template follows the heart within seconds; wide and fast beats are still the tachycardia."""
-    learnt = [replace(each, similarity=None) for each in train([0.33] * 8, make=ventricular)]
-    usual = [replace(each, similarity=0.98) for each in train([0.33] * 60, make=ventricular)]
-    beats = joined(train([0.8] * 10), train([0.33] * 30, make=ventricular), learnt, usual, train([0.8] * 8))
+    wide = train([0.33] * 97, start_s=9.0, make=ventricular)
+    learnt = [replace(each, similarity=None if k < 40 else 0.98) for k, each in enumerate(wide) if k >= 30]
+    beats = joined(train([0.8] * 10), wide[:30], learnt, train([0.8] * 12, start_s=41.8))
 
     outputs = run(RhythmRules(), stream(beats, 60))
 
