@@ -87,6 +87,7 @@ class DeliveryView:
             body["uplink"] = {
                 "connected": uplink.is_connected,
                 "reason": uplink.reason,
+                "fault": None if uplink.fault is None else uplink.fault.value,
                 "protocol": uplink.protocol,
                 "rule": uplink.delivery.value,
                 "sent": uplink.n_sent,
