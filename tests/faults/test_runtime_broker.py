@@ -8,7 +8,6 @@ import os
 import shutil
 import signal
 import sqlite3
-import subprocess
 from collections import Counter
 
 import pytest
@@ -18,7 +17,7 @@ from edge.errors import PublishFault
 from edge.messages import Alert, AlertState, Summary
 from edge.publishing.broker import _program
 from tests.fakes.bedside import bedside, config, fault, mosquitto, running_broker, step, story
-from tests.fakes.subscriber import Subscriber
+from tests.fakes.care_centre import CareCentre
 
 OUTAGE_S = 60
 SPEED = 20
@@ -39,7 +38,7 @@ def outage(tmp_path_factory):
     async def play():
         first = await mosquitto(folder / "broker")
         settings = config(folder, {"bed": "p-9c1e"}, port=first.port, period_s=10)
-        with Subscriber(first.port) as centre:
+        with CareCentre(first.port) as centre:
             async with bedside(settings, {"bed": NIGHT}, speed_ratio=SPEED) as gateway:
                 await gateway.found(begun("asystole"))
                 os.kill(first.pid, signal.SIGKILL)
@@ -155,7 +154,7 @@ def test_gateway_connects_once_the_password_is_right(tmp_path):
                 password=SecretReference(file=str(tmp_path / "password")),
             )
             settings = config(tmp_path, {}, mqtt=mqtt)
-            with Subscriber(port, username="gateway") as centre:
+            with CareCentre(port, username="gateway") as centre:
                 async with bedside(settings, {}, speed_ratio=1):
                     return await asyncio.to_thread(centre.wait_for, lambda heard: heard.path == "birth")
 
@@ -171,7 +170,8 @@ async def guarded_broker(folder):
         pytest.skip("no mosquitto_passwd on this machine")
     conf = folder / "broker" / "mosquitto" / "mosquitto.conf"
     users = folder / "users"
-    subprocess.run(["mosquitto_passwd", "-b", "-c", str(users), "gateway", "right"], check=True, capture_output=True)
+    writing = await asyncio.create_subprocess_exec("mosquitto_passwd", "-b", "-c", str(users), "gateway", "right")
+    assert await writing.wait() == 0
     text = conf.read_text().replace("allow_anonymous true", f"allow_anonymous false\npassword_file {users}")
     conf.write_text(text)
     process = await asyncio.create_subprocess_exec(

@@ -11,7 +11,7 @@ import pytest
 
 from edge.messages import Alert, AlertState, Gap
 from tests.fakes.bedside import bedside, config, fault, running_broker, step, story
-from tests.fakes.subscriber import Contract, Subscriber
+from tests.fakes.care_centre import CareCentre, Contract
 
 HOLE_S = (110, 130)
 NIGHT = story(
@@ -38,7 +38,7 @@ def night(tmp_path_factory):
     async def play():
         async with running_broker(folder / "broker") as broker:
             settings = config(folder, {"bed": "p-9c1e"}, port=broker.port, period_s=30)
-            with Subscriber(broker.port) as centre:
+            with CareCentre(broker.port) as centre:
                 async with bedside(settings, {"bed": NIGHT}, speed_ratio=20) as gateway:
                     await gateway.found(over("link-lost"))
                     back_s = gateway.story_s
@@ -185,7 +185,7 @@ def test_killed_service_is_said_to_be_offline(tmp_path):
                 f'[gateway]\nid = "gw-test"\nsite = "ward-3"\n[outbox]\npath = "{tmp_path}/outbox.db"\n'
                 f'[mqtt]\nhost = "127.0.0.1"\nport = {broker.port}\ntls = false\n'
             )
-            with Subscriber(broker.port) as centre:
+            with CareCentre(broker.port) as centre:
                 service = await asyncio.create_subprocess_exec(
                     sys.executable, "-m", "edge", "run", "--config", str(tmp_path / "c.toml")
                 )
