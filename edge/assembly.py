@@ -13,8 +13,8 @@ from edge.conditioning.resample import ResampleSettings
 from edge.config import Config, read_secret, secret_path
 from edge.errors import ModelContractError
 from edge.features.windows import WindowSettings
-from edge.inference.classifier import Classifier, ClassifierSettings, NoModel
-from edge.inference.lifecycle import open_classifier
+from edge.inference.classifier import ClassifierSettings, NoModel
+from edge.inference.lifecycle import WindowStage, open_classifier
 from edge.monitoring.limits import DEFAULT_LIMITS, Limit, LimitSettings
 from edge.monitoring.summaries import SummarySettings
 from edge.pipeline import PipelineSettings
@@ -31,8 +31,10 @@ class ModelInUse:
     rate_hz: float | None = None
     """Rate of its windows; None without a model."""
     windows: WindowSettings | None = None
-    make: Callable[[], Classifier | NoModel] = NoModel
+    make: Callable[[], WindowStage] = NoModel
     """Gives each stream its own classifier with its own interpreter."""
+    deadline_s: float | None = None
+    """Seconds after which an answer is late; None without a model."""
 
 
 def model_in_use(config: Config) -> ModelInUse:
@@ -61,6 +63,7 @@ def model_in_use(config: Config) -> ModelInUse:
         status=first.status(),
         rate_hz=card.rate_hz,
         windows=WindowSettings(window_s=settings.window_s, hop_s=settings.hop_s, rate_hz=card.rate_hz),
+        deadline_s=settings.deadline_s,
         make=lambda: open_classifier(Path(settings.bundle), backend=settings.backend, settings=judging),
     )
 

@@ -28,7 +28,8 @@ from edge.clock import NS_PER_S
 from edge.conditioning.reblock import Reblock, ReblockSettings
 from edge.conditioning.timeline import Timeline, TimelineSettings
 from edge.features.vitals import VitalsSettings, VitalsStage
-from edge.inference.classifier import Classifier, NoModel
+from edge.inference.classifier import NoModel
+from edge.inference.lifecycle import WindowStage
 from edge.messages import (
     Alert,
     Beat,
@@ -103,7 +104,7 @@ class PipelineSettings:
 class _Stream:
     """One stream of one sensor: its time line, its fixed grid of blocks and its signal chain."""
 
-    def __init__(self, settings: PipelineSettings, classifier: Classifier | NoModel) -> None:
+    def __init__(self, settings: PipelineSettings, classifier: WindowStage) -> None:
         self.timeline = Timeline(settings.timeline)
         self.reblock = Reblock(settings.reblock)
         self.chain = SignalChain(settings.signal, classifier)
@@ -127,7 +128,7 @@ class Pipeline:
         settings: PipelineSettings,
         *,
         new_id: Callable[[], str],
-        make_classifier: Callable[[], Classifier | NoModel] = NoModel,
+        make_classifier: Callable[[], WindowStage] = NoModel,
     ) -> None:
         self._settings = settings
         self._make_classifier = make_classifier

@@ -14,7 +14,7 @@ from edge.conditioning.quality import QualitySettings, SignalQuality
 from edge.conditioning.resample import Resampler, ResampleSettings
 from edge.features.ecg_beats import EcgBeats, EcgBeatsSettings
 from edge.features.windows import Windows, WindowSettings
-from edge.inference.classifier import Classifier, NoModel
+from edge.inference.lifecycle import WindowStage
 from edge.messages import Beat, ChannelKind, Prediction, Quality, SampleBlock, SensorStatus, Window
 
 ChainOutput = Quality | Beat | Window | Prediction | SampleBlock
@@ -49,11 +49,11 @@ class SignalChain:
     ----------
     settings : SignalChainSettings
         Settings of every stage.
-    classifier : Classifier or NoModel
+    classifier : WindowStage
         What looks at the windows.
     """
 
-    def __init__(self, settings: SignalChainSettings, classifier: Classifier | NoModel) -> None:
+    def __init__(self, settings: SignalChainSettings, classifier: WindowStage) -> None:
         self._quality = SignalQuality(settings.quality)
         self._filters = FilterChain(settings.filters)
         self._beats = EcgBeats(settings.beats)

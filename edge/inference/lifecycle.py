@@ -231,3 +231,29 @@ class InferenceWorker:
         self._counts = replace(
             self._counts, **{name: getattr(self._counts, name) + number for name, number in more.items()}
         )
+
+
+class InThread:
+    """A classifier that never holds up its caller: its answers come out with a later window.
+
+    Parameters
+    ----------
+    worker : InferenceWorker
+        Started here; whoever made it stops it.
+    """
+
+    def __init__(self, worker: InferenceWorker) -> None:
+        self._worker = worker
+        worker.start()
+
+    def push(self, window: Window) -> list[Prediction]:
+        """Hand `window` over and return the answers to earlier ones."""
+        self._worker.submit(window)
+        return self._worker.results()
+
+    def reset(self, reason: str) -> None:
+        """Do nothing: an answer names the instant of its window, so one from before a gap is still true."""
+
+    def status(self) -> str:
+        """Return what ``health`` says of the model."""
+        return self._worker.status()
