@@ -13,7 +13,7 @@ import asyncio
 import logging
 import uuid
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from random import Random
 
 from edge.acquisition.bridge import BridgeDecoder, BridgeItem, BridgeSettings
@@ -27,6 +27,7 @@ from edge.config_sections import Sensor as SensorSection
 from edge.delivery import Delivery
 from edge.errors import OutboxError
 from edge.health import birth_sensors, health_metrics
+from edge.inference.lifecycle import InferenceWorker, InThread, WindowStage
 from edge.messages import (
     Alert,
     AlertState,
@@ -49,6 +50,8 @@ LATENESS_S = 1.0
 """A tick waits this long for samples that are still on their way: a Bluetooth notification carries 0.56 s."""
 TICK_S = 0.25
 """How often the time line is moved when nothing arrives; silence is noticed this much later at most."""
+_STOP_AT_MOST_S = 10.0
+"""Real seconds for handing over what waits when the service stops; a long backlog is for the next start."""
 HEALTH_S = 60.0
 """How often health is published; it expires after twice this (contract)."""
 
@@ -99,6 +102,27 @@ class Bed:
 
     async def recall(self, clock: Clock) -> None:
         """Go on with the alerts that the last run left open."""
+        await self._load_memory(clock)
+        self._settle(self._pipeline.restore([*self._to_remember.values()], clock.monotonic_ns()))
+
+    async def disown(self, clock: Clock, reason: str) -> None:
+        """End the alerts that the last run left open, instead of going on with them."""
+        await self._load_memory(clock)
+        self.end_alerts(reason, clock.monotonic_ns())
+
+    def end_alerts(self, reason: str, at_ns: int) -> None:
+        """End every open alert, so that none stands at the broker for ever when nobody goes on watching."""
+        for alert in [*self._to_remember.values()]:
+            ended = replace(
+                alert,
+                revision=alert.revision + 1,
+                state=AlertState.CLOSED,
+                at_ns=max(at_ns, alert.at_ns),
+                evidence={**alert.evidence, "ended_by": reason},
+            )
+            self._settle([ended])
+
+    async def _load_memory(self, clock: Clock) -> None:
         data = await self._delivery.load_state(self.memory_key)
         if data is None:
             return
@@ -109,7 +133,6 @@ class Bed:
             _log.error("alerts.unreadable bed=%s error=%s", self.name, error)
             return
         self._to_remember = {alert.id: alert for alert in alerts}
-        self._settle(self._pipeline.restore(alerts, now_ns))
 
     def take(self, item: SensorItem) -> None:
         """Run one message of a sensor through the pipeline and hand on what it led to."""
@@ -202,11 +225,12 @@ class Runtime:
         self._delivery = delivery
         self._random = random or Random()
         self._started_at_ns = clock.monotonic_ns()
+        self._workers: list[InferenceWorker] = []
         self.model: ModelInUse = model_in_use(config)
         settings = pipeline_settings(config, self.model)
 
         def bed(subject: str | None, name: str) -> Bed:
-            pipeline = Pipeline(settings, new_id=lambda: str(uuid.uuid4()), make_classifier=self.model.make)
+            pipeline = Pipeline(settings, new_id=lambda: str(uuid.uuid4()), make_classifier=self._classifier)
             return Bed(subject, pipeline, delivery, on_finding, name=name)
 
         self.beds: dict[str, Bed] = {subject.id: bed(subject.id, subject.id) for subject in config.subject}
@@ -249,10 +273,12 @@ class Runtime:
             for task in working:
                 task.cancel()
             await asyncio.gather(*working, return_exceptions=True)
+            for worker in self._workers:
+                await asyncio.to_thread(worker.stop)
             for bed in self.all_beds():
                 bed.finish()
             # Nothing new comes now, so what is on its way gets a moment; the rest stays on disk.
-            await self._delivery.drained(self._drain_patience_s)
+            await self._delivery.drained(self._drain_patience_s, at_most_s=_STOP_AT_MOST_S)
             await self._delivery.stop(self.health())
             await sending
 
@@ -284,6 +310,15 @@ class Runtime:
         while True:
             self._delivery.take_health(self.health(), self._clock.monotonic_ns())
             await self._clock.sleep(HEALTH_S)
+
+    def _classifier(self) -> WindowStage:
+        """Return one stream's classifier, in a thread of its own where there is a model."""
+        classifier = self.model.make()
+        if self.model.deadline_s is None:
+            return classifier
+        worker = InferenceWorker(classifier, self._clock, deadline_s=self.model.deadline_s)
+        self._workers.append(worker)
+        return InThread(worker)
 
     def _birth_details(self) -> tuple[Sequence[Mapping[str, Json]], Mapping[str, str]]:
         return birth_sensors(self), {"rhythm": self.model.status}

@@ -8,7 +8,9 @@ dropped; a task of `run` makes them durable one by one.
 from __future__ import annotations
 
 import asyncio
+import itertools
 import logging
+import math
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -32,6 +34,8 @@ from edge.publishing.readings import ReadingPolicy
 _log = logging.getLogger(__name__)
 
 _POLL_S = 0.05
+_STOP_PATIENCE_S = 10.0
+"""Real seconds that a disk may take for the last records; a stop that never ends would be a kill in the end."""
 _MAX_BEHIND = 500
 """Entries waiting for the disk at which a recording pauses: a quarter of what the writer takes before it drops."""
 
@@ -207,9 +211,13 @@ class Delivery:
         metrics : mapping
             The last ``health``.
         """
-        await self._is_idle.wait()
-        # Written in order: once this one is on disk, so is everything offered before it.
-        await self._outbox.append(self._encoder(None).health(metrics, self._clock.monotonic_ns()))
+        try:
+            async with asyncio.timeout(_STOP_PATIENCE_S):
+                await self._is_idle.wait()
+                # Written in order: once this one is on disk, so is everything offered before it.
+                await self._outbox.append(self._encoder(None).health(metrics, self._clock.monotonic_ns()))
+        except (TimeoutError, OutboxError) as error:
+            _log.error("delivery.not_durable alerts=%d error=%r", len(self._alerts), error)
         self._is_stopping.set()
 
     async def room(self) -> None:
@@ -218,19 +226,30 @@ class Delivery:
         while self._outbox.stats().n_queued > _MAX_BEHIND:  # noqa: ASYNC110 - the queue is the writer thread's
             await asyncio.sleep(_POLL_S)
 
-    async def drained(self, patience_s: float) -> bool:
-        """Wait until the broker has confirmed everything; False when nothing moved for `patience_s` real seconds."""
+    async def drained(self, patience_s: float, at_most_s: float = math.inf) -> bool:
+        """Wait until the broker has confirmed everything; False if something is left.
+
+        Parameters
+        ----------
+        patience_s : float
+            Real seconds without any confirmation after which the rest is left; none without a broker.
+        at_most_s : float
+            Real seconds to wait in all, however well it goes.
+        """
+        if self._mqtt is None:
+            patience_s = 0.0
         n_left, n_idle_polls = None, 0
-        while True:
+        for n_polls in itertools.count():
             stats = self._outbox.stats()
             waiting = sum(stats.depth.values()) + stats.n_queued + len(self._alerts)
             if not waiting:
                 return True
             n_idle_polls = n_idle_polls + 1 if waiting == n_left else 0
-            if n_idle_polls * _POLL_S >= patience_s:
-                return False
+            if n_idle_polls * _POLL_S >= patience_s or n_polls * _POLL_S >= at_most_s:
+                break
             n_left = waiting
             await asyncio.sleep(_POLL_S)
+        return False
 
     def take(self, subject: str | None, finding: Finding, *, bed: str) -> None:
         """Offer one finding of one bed to the outbox; what is not for publishing is left out.

@@ -170,3 +170,19 @@ async def _taken(bed: Bed, item, runtime: Runtime) -> None:
     async with asyncio.TaskGroup() as tasks:
         tasks.create_task(runtime._delivery.run())
         await runtime._delivery.stop({})
+
+
+def test_alerts_of_a_replay_that_was_killed_end_when_it_begins_anew():
+    """Nobody goes on with them, so their retained state must not stand at the broker for ever."""
+    disk = Disk(remember([alert("a"), alert("b")], lambda at_ns: at_ns))
+
+    asyncio.run(Bed(None, Script(), disk, name="replay").disown(ManualClock(), "replay-began-anew"))
+
+    ended = [what for kind, what in disk.writes if kind == "alert"]
+    assert [(each.id, each.state, each.revision) for each in ended] == [
+        ("a", AlertState.CLOSED, 2),
+        ("b", AlertState.CLOSED, 2),
+    ]
+    assert all(each.evidence["ended_by"] == "replay-began-anew" for each in ended)
+    assert all(each.at_ns >= each.onset_at_ns for each in ended)
+    assert disk.forgotten() == []
