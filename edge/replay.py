@@ -22,6 +22,7 @@ from edge.assembly import broker_words, model_in_use, mqtt_settings, pipeline_se
 from edge.clock import NS_PER_S, Clock, ManualClock, SystemClock
 from edge.config import Config
 from edge.delivery import Delivery, DeliveryView
+from edge.errors import RecordingError
 from edge.messages import Alert, AlertState, Beat, Gap, Json, Tick, Vitals
 from edge.pipeline import Finding, Pipeline, PipelineSettings
 from edge.recorded import RecordedItem, instant_ns, open_recorded
@@ -111,6 +112,23 @@ class ReplayReport:
             f"{self.delivery.n_waiting_total} still in the outbox"
         )
 
+    @property
+    def is_undelivered(self) -> bool:
+        """Whether it was to be published and the broker took nothing."""
+        return self.delivery is not None and self.delivery.n_committed > 0 and self.delivery.n_confirmed == 0
+
+    @property
+    def undelivered_text(self) -> str:
+        """Why the broker took nothing, in words."""
+        uplink = None if self.delivery is None else self.delivery.uplink
+        if uplink is None:
+            return "no broker is configured; give one with --set mqtt.host=… (and mqtt.tls=false for a local one)"
+        if uplink.n_nobody:
+            return "nobody has subscribed at the broker; everything waits in the outbox"
+        if uplink.n_refused:
+            return f"the broker refused it ({', '.join(uplink.n_refused)}); everything waits in the outbox"
+        return f"{uplink.reason}; everything waits in the outbox"
+
     def as_json(self) -> dict[str, Json]:
         """Return the object that ends ``vitaledge replay --json``."""
         ratio = self.duration_s / self.processing_s if self.processing_s > 0 else None
@@ -196,7 +214,13 @@ class Replay:
             observe(finding)
         return self._report(tally, (machine.monotonic_ns() - started_ns) / NS_PER_S)
 
-    async def publish(self, take: Callable[[Finding], None], *, patience_s: float = 10.0) -> ReplayReport:
+    async def publish(
+        self,
+        take: Callable[[Finding], None],
+        *,
+        patience_s: float = 5.0,
+        environ: Mapping[str, str] | None = None,
+    ) -> ReplayReport:
         """Replay through outbox and broker as a live bed does; every finding is also given to `take`.
 
         Parameters
@@ -205,11 +229,15 @@ class Replay:
             Given every finding.
         patience_s : float
             At the end: how long to wait while the broker confirms nothing; the rest stays in the outbox.
+        environ : mapping, optional
+            Where secrets by environment variable or systemd credential are looked up.
 
         Raises
         ------
         OutboxError
             If the outbox cannot be opened.
+        RecordingError
+            If the recording cannot be read to its end; what was found until then has been published.
         """
         machine, tally = SystemClock(), _Tally()
         recorded_ns = self._source.start_wall_ns
@@ -217,17 +245,35 @@ class Replay:
         delivery = Delivery(
             self._config,
             story,
-            mqtt=mqtt_settings(self._config),
+            mqtt=mqtt_settings(self._config, environ),
             broker=broker_words(self._config),
             mode="test",
             uplink_clock=machine,
         )
         pipeline = self._pipeline(lambda: str(uuid.uuid4()))
-        bed = Bed(self._subject, pipeline, delivery, _both(tally.note, take))
+        # Under a name of its own: the alerts that a live bed has open are not those of a recording.
+        bed = Bed(self._subject, pipeline, delivery, _both(tally.note, take), name="replay")
         await delivery.start(lambda: ([], {"rhythm": self._model.status}))
         async with asyncio.TaskGroup() as tasks:
             sending = tasks.create_task(delivery.run(), name="delivery")
+            await bed.disown(story, "replay-began-anew")
             started_ns = machine.monotonic_ns()
+            failure = await self._feed(bed, story, delivery, machine)
+            bed.finish()
+            bed.end_alerts("end-of-recording", story.monotonic_ns())
+            processing_s = (machine.monotonic_ns() - started_ns) / NS_PER_S
+            await delivery.settled()
+            await delivery.drained(patience_s)
+            await delivery.stop({"replay": self.name})
+            await sending
+        if failure is not None:
+            raise failure
+        return replace(self._report(tally, processing_s), delivery=delivery.view())
+
+    async def _feed(self, bed: Bed, story: ManualClock, delivery: Delivery, machine: Clock) -> RecordingError | None:
+        """Play the recording; return why it could not be read to its end, after what was found until then."""
+        started_ns = machine.monotonic_ns()
+        try:
             for item in self._source.items(self._block_samples):
                 if isinstance(item, Tick):
                     bed.advance(item.at_ns - round(LATENESS_S * NS_PER_S))
@@ -237,13 +283,9 @@ class Replay:
                 story.advance_to(reached_ns or 0)
                 await delivery.room()
                 await self._keep_pace(machine, started_ns, reached_ns)
-            bed.finish()
-            processing_s = (machine.monotonic_ns() - started_ns) / NS_PER_S
-            await delivery.settled()
-            await delivery.drained(patience_s)
-            await delivery.stop({"replay": self.name})
-            await sending
-        return replace(self._report(tally, processing_s), delivery=delivery.view())
+        except RecordingError as error:
+            return error
+        return None
 
     async def _keep_pace(self, machine: Clock, started_ns: int, reached_ns: int | None) -> None:
         if self._speed_ratio is not None and reached_ns is not None:

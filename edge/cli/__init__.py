@@ -14,12 +14,8 @@ import edge.cli.record as record_verb
 import edge.cli.replay as replay_verb
 import edge.cli.run as run_verb
 import edge.cli.simulate as simulate_verb
+from edge.cli.options import EXIT_DONE, EXIT_ENVIRONMENT, EXIT_FAILED, EXIT_USAGE
 from edge.errors import ConfigError, EdgeError, OutboxError, PublishError, RecordingError, TransportError
-
-EXIT_DONE = 0
-EXIT_FAILED = 1
-EXIT_USAGE = 2
-EXIT_ENVIRONMENT = 3
 
 DISCLAIMER = "Research and engineering software. Not a medical device."
 
@@ -53,11 +49,28 @@ def main(argv: Sequence[str] | None = None) -> int:
     except EdgeError as error:
         tell(error, as_json=getattr(args, "json", False))
         return exit_code(error)
+    except ExceptionGroup as group:  # what a task said, wrapped by its task group
+        errors = edge_errors(group)
+        if not errors:
+            raise
+        tell(errors[0], as_json=getattr(args, "json", False))
+        return exit_code(errors[0])
     except KeyboardInterrupt:
         return EXIT_FAILED
     except BrokenPipeError:  # `vitaledge … | head` closed the pipe: what was asked for has been given
         sys.stderr.close()
         return EXIT_DONE
+
+
+def edge_errors(group: ExceptionGroup[Exception]) -> list[EdgeError]:
+    """Return what an operator can act on in `group`; nothing if it holds anything else besides."""
+    found: list[EdgeError] = []
+    for error in group.exceptions:
+        inner = edge_errors(error) if isinstance(error, ExceptionGroup) else [error]
+        found += [each for each in inner if isinstance(each, EdgeError)]
+        if not inner or not all(isinstance(each, EdgeError) for each in inner):
+            return []
+    return found
 
 
 def exit_code(error: EdgeError) -> int:

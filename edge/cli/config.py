@@ -19,29 +19,33 @@ def add_parser(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> No
     actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
     init = actions.add_parser("init", help="print a commented configuration to start from")
     init.add_argument("file", nargs="?", type=Path, help="write it there instead; an existing file is left alone")
+    add_json_option(init)
     init.set_defaults(run=run_init)
     show = actions.add_parser("show", help="print what holds, from all layers, and its hash")
     add_config_options(show)
     add_json_option(show)
     show.set_defaults(run=run_show)
     schema = actions.add_parser("schema", help="print the JSON Schema of the configuration")
+    add_json_option(schema)  # it is JSON anyway
     schema.set_defaults(run=run_schema)
     migration = actions.add_parser("migrate", help="print a configuration file rewritten for this version")
     migration.add_argument("file", type=Path)
+    add_json_option(migration)
     migration.set_defaults(run=run_migrate)
 
 
 def run_init(args: argparse.Namespace) -> int:
     """Print the template, or write it to a file that does not exist yet."""
     if args.file is None:
-        print(init_template(), end="")
+        print(json.dumps({"toml": init_template()}) if args.json else init_template().rstrip("\n"))
         return 0
     try:
         with args.file.open("x", encoding="utf-8") as file:
             file.write(init_template())
     except OSError as error:
         raise _file_error(args.file, error) from error
-    print(f"wrote {args.file}; check it with: vitaledge run --config {args.file} --check")
+    check = f"vitaledge run --config {args.file} --check"
+    print(json.dumps({"file": str(args.file)}) if args.json else f"wrote {args.file}; check it with: {check}")
     return 0
 
 
@@ -72,7 +76,7 @@ def run_migrate(args: argparse.Namespace) -> int:
         text = args.file.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise _file_error(args.file, error) from error
-    print(migrate(text), end="")
+    print(json.dumps({"toml": migrate(text)}) if args.json else migrate(text).rstrip("\n"))
     return 0
 
 

@@ -13,7 +13,7 @@ import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from edge.cli.options import add_json_option
+from edge.cli.options import add_json_option, option_error, positive
 from edge.demo import Demo, DemoReport, Show
 from edge.messages import Alert, AlertState, Json, LinkChange
 from edge.pipeline import Finding
@@ -42,11 +42,15 @@ def add_parser(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> No
 
 def run(args: argparse.Namespace) -> int:
     """Play the story and print what came of it."""
-    scenario = load_scenario(args.scenario)
+    scenario, speed_ratio = load_scenario(args.scenario), positive(args.speed, "--speed")
+    if scenario.duration_s is None:
+        raise option_error(
+            "scenario", f"{scenario.name} goes on for ever", hint="give it a duration_s, or use simulate"
+        )
     logging.getLogger("edge").addHandler(logging.NullHandler())  # the screen shows what the log would say
     logging.getLogger("firmware_bridge").addHandler(logging.NullHandler())
     with tempfile.TemporaryDirectory(prefix="vitaledge-demo-") as folder, _screen(args) as (show, tell):
-        report = asyncio.run(_play(Demo(scenario, Path(folder), speed_ratio=args.speed), show, tell))
+        report = asyncio.run(_play(Demo(scenario, Path(folder), speed_ratio=speed_ratio), show, tell))
     print(json.dumps(report_json(report)) if args.json else "\n".join(report_lines(report)))
     return 0
 

@@ -6,13 +6,21 @@ import argparse
 import asyncio
 import contextlib
 import json
+import os
 import sys
 from collections.abc import Iterable
 from pathlib import Path
 
 from edge.annotation_file import AnnotationWriter
-from edge.cli.options import add_config_options, add_json_option, loaded_config
-from edge.errors import ConfigError, ConfigProblem
+from edge.cli.options import (
+    EXIT_DONE,
+    EXIT_ENVIRONMENT,
+    add_config_options,
+    add_json_option,
+    loaded_config,
+    option_error,
+    positive,
+)
 from edge.messages import Alert, AlertState, Beat, Quality, RhythmChange, Vitals
 from edge.numerics_file import NumericsWriter
 from edge.pipeline import Finding
@@ -48,7 +56,10 @@ def add_parser(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> No
         help="samples handed over at once; any number gives the same findings (default %(default)s)",
     )
     parser.add_argument(
-        "--publish", action="store_true", help="publish to the configured broker (--set mqtt.host=…) through the outbox"
+        "--publish",
+        action="store_true",
+        help="publish to the configured broker (--set mqtt.host=…) through the outbox; "
+        "what the broker does not take stays there, and if it takes nothing the exit code is 3",
     )
     add_config_options(parser)
     add_json_option(parser)
@@ -63,16 +74,20 @@ def run(args: argparse.Namespace) -> int:
         config=loaded.config,
         columns=parse_columns(args.columns),
         rate_hz=args.rate,
-        block_samples=positive(args.block_samples, "--block-samples"),
+        block_samples=at_least_one(args.block_samples, "--block-samples"),
         speed_ratio=parse_speed(args.speed),
     )
     with contextlib.ExitStack() as stack:
         sinks = _Sinks(args, replay, stack)
-        report = asyncio.run(replay.publish(sinks.take) if args.publish else replay.play(sinks.take))
+        playing = replay.publish(sinks.take, environ=os.environ) if args.publish else replay.play(sinks.take)
+        report = asyncio.run(playing)
         if sinks.annotations is not None:
             sinks.annotations.close()
     print(json.dumps(report.as_json()) if args.json else "\n".join(report_lines(report, sinks.files)))
-    return 0
+    if report.is_undelivered:
+        print(f"vitaledge: nothing was delivered: {report.undelivered_text}", file=sys.stderr)
+        return EXIT_ENVIRONMENT
+    return EXIT_DONE
 
 
 class _Sinks:
@@ -84,6 +99,10 @@ class _Sinks:
         self.files: list[Path] = []
         self._tells = not args.json
         if args.annotate is not None:
+            try:  # now, and not after an hour of replay
+                args.annotate.mkdir(parents=True, exist_ok=True)
+            except OSError as error:
+                raise option_error("--annotate", f"{args.annotate}: {error.strerror}") from error
             self.annotations = AnnotationWriter(args.annotate, replay.name, replay.rate_hz, stream=replay.stream)
             self.files.append(self.annotations.path)
         if args.numerics is not None:
@@ -145,15 +164,12 @@ def parse_speed(text: str) -> float | None:
     if text == "max":
         return None
     try:
-        speed_ratio = float(text)
+        return positive(float(text), "--speed")
     except ValueError:
-        speed_ratio = 0.0
-    if not 0 < speed_ratio < float("inf"):
-        raise option_error("--speed", f"expected a positive number or max, got {text!r}")
-    return speed_ratio
+        raise option_error("--speed", f"expected a number above 0 or max, got {text!r}") from None
 
 
-def positive(number: int, option: str) -> int:
+def at_least_one(number: int, option: str) -> int:
     """Return `number` if it is at least 1.
 
     Raises
@@ -164,8 +180,3 @@ def positive(number: int, option: str) -> int:
     if number < 1:
         raise option_error(option, f"expected at least 1, got {number}")
     return number
-
-
-def option_error(option: str, message: str) -> ConfigError:
-    """Return the error for a wrong option."""
-    return ConfigError([ConfigProblem(source="command line", line=None, key=option, message=message)])

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import json
 import signal
+import sys
 from pathlib import Path
 
 from edge.acquisition.wfdb_file import open_record
-from edge.cli.options import add_json_option
-from edge.clock import SystemClock
+from edge.cli.options import add_json_option, positive
+from edge.clock import NS_PER_S, SystemClock
 from firmware_bridge.virtual.device import VirtualSensor
 from firmware_bridge.virtual.playback import PlaybackPatient
 from firmware_bridge.virtual.scenario_file import bundled_scenarios, load_scenario
@@ -17,6 +19,7 @@ from firmware_bridge.virtual.serial_link import serve
 
 DEFAULT_LINK = Path("/tmp/vitaledge-sensor")  # noqa: S108 - a link to a pty for one's own use; --serial names another
 _PLAYBACK_BLOCK_SAMPLES = 1000
+_N_BOOT_IDS = 1 << 32
 
 
 def add_parser(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -46,14 +49,16 @@ def add_parser(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> No
 
 def run(args: argparse.Namespace) -> int:
     """Serve the sensor until the scenario ends or Ctrl-C."""
-    scenario = load_scenario(args.scenario)
+    scenario, clock = load_scenario(args.scenario), SystemClock(positive(args.speed, "--speed"))
     source = PlaybackPatient(open_record(args.record).blocks(_PLAYBACK_BLOCK_SAMPLES)) if args.record else None
     sensor = VirtualSensor(scenario, source)
-    print(
+    opening = (
         f"virtual sensor at {args.serial}: {args.record or scenario.title}, {args.speed:g} × real time; Ctrl-C ends it"
     )
-    n_unread = asyncio.run(_serve(sensor, args.serial, SystemClock(args.speed)))
-    print(f"ended; {n_unread} bytes were sent while nobody read")
+    print(opening, file=sys.stderr if args.json else sys.stdout, flush=True)
+    n_unread = asyncio.run(_serve(sensor, args.serial, clock))
+    report = {"link": str(args.serial), "story_s": round(sensor.story_ns / NS_PER_S, 3), "unread_bytes": n_unread}
+    print(json.dumps(report) if args.json else f"ended; {n_unread} bytes were sent while nobody read")
     return 0
 
 

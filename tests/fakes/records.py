@@ -34,7 +34,7 @@ def write_night(
             step(0.15 * duration_s, "sinus-tachycardia", 140),
             step(0.4 * duration_s, "sinus", 75),
             step(0.5 * duration_s, "asystole"),
-            step(0.5 * duration_s + 12, "sinus", 72),
+            step(0.5 * duration_s + min(12, 0.2 * duration_s), "sinus", 72),
             step(0.75 * duration_s, "sinus-bradycardia", 40),
         )
     )
