@@ -19,7 +19,8 @@ from firmware_bridge.virtual.serial_link import serve
 
 DEFAULT_LINK = Path("/tmp/vitaledge-sensor")  # noqa: S108 - a link to a pty for one's own use; --serial names another
 _PLAYBACK_BLOCK_SAMPLES = 1000
-_N_BOOT_IDS = 1 << 32
+_N_BOOT_IDS = 1 << 31
+"""Half of the 32 bits of the wire: scripted resets count on from the first."""
 
 
 def add_parser(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
