@@ -273,7 +273,9 @@ def _permission_hint(port: str) -> str:
 
 
 def _disconnected(place: str, error: BaseException) -> TransportError:
-    return TransportError(f"{place} was disconnected: {error}", reason=TransportFault.DISCONNECTED)
+    # pyserial guesses at causes in a sentence of its own, which confuses whoever pulled the cable.
+    log.debug("serial.disconnected port=%s error=%s", place, error)
+    return TransportError(f"{place} was disconnected", reason=TransportFault.DISCONNECTED)
 
 
 def _errno(error: BaseException) -> int | None:
