@@ -148,6 +148,8 @@ def mqtt_settings(config: Config, environ: Mapping[str, str] | None = None) -> M
 def broker_words(config: Config) -> str:
     """Return the broker in words for people."""
     section = config.mqtt
+    if section.host is None and section.embedded:
+        return "one of this machine's own, started by this service"
     if section.host is None:
         return "no broker configured: everything is kept in the outbox"
     return f"{section.host}:{section.effective_port}" + (" with TLS" if section.tls else "")
