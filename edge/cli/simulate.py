@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
+import secrets
 import signal
 import sys
 from pathlib import Path
@@ -52,7 +53,8 @@ def run(args: argparse.Namespace) -> int:
     """Serve the sensor until the scenario ends or Ctrl-C."""
     scenario, clock = load_scenario(args.scenario), SystemClock(positive(args.speed, "--speed"))
     source = PlaybackPatient(open_record(args.record).blocks(_PLAYBACK_BLOCK_SAMPLES)) if args.record else None
-    sensor = VirtualSensor(scenario, source)
+    # A new process is a device that was switched on again: its counters begin anew, and PROTOCOL.md asks it to say so.
+    sensor = VirtualSensor(scenario, source, boot_id=secrets.randbelow(_N_BOOT_IDS))
     opening = (
         f"virtual sensor at {args.serial}: {args.record or scenario.title}, {args.speed:g} × real time; Ctrl-C ends it"
     )
