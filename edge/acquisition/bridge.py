@@ -126,14 +126,18 @@ class BridgeDecoder:
             max_losses=settings.max_missing_ranges,
         )
         self._remembered: tuple[Hello, DeviceClock, dict[int, BridgeStream]] | None = None
-        self._forget()
-
-    def _forget(self) -> None:
         self._hello: Hello | None = None
         self._clock: DeviceClock | None = None
         self._streams: dict[int, BridgeStream] = {}
         self._recent: dict[int, Frame] = {}  # by frame sequence, oldest first
         self._newest_frame: int | None = None
+
+    def _forget(self) -> None:
+        self._hello = None
+        self._clock = None
+        self._streams = {}
+        self._recent = {}
+        self._newest_frame = None
         self._requests.forget_device()
 
     def push(self, item: Chunk) -> list[BridgeItem]:

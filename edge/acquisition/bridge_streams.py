@@ -81,7 +81,8 @@ class BridgeStream:
         self._next_sequence: int | None = None
         self._newest: tuple[int, int] | None = None  # sequence and ticks of a block, both unrolled
         self._received_at_ns: int | None = None
-        self.describe(descriptor)
+        self._descriptor = descriptor
+        self._channels = tuple(channel_of(channel) for channel in descriptor.channels)
 
     def describe(self, descriptor: StreamDescriptor) -> None:
         """Take another hello of the same boot: gain or rate may have changed, the counters go on."""

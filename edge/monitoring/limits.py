@@ -169,16 +169,22 @@ class _Side:
         self._bound = bound
         self._on_delay_ns = round(limit.on_delay_s * _NS_PER_S)
         self._off_delay_ns = round(limit.off_delay_s * _NS_PER_S)
-        self.forget()
-
-    def forget(self) -> None:
-        """Start anew."""
         self._is_active = False
         self._at_ns: int | None = None
         self._outside_ns: int | None = None
         self._onset_at_ns = 0
         self._inside_since_ns: int | None = None
         self._missing_since_ns: int | None = None
+        self._unit = ""
+
+    def forget(self) -> None:
+        """Start anew."""
+        self._is_active = False
+        self._at_ns = None
+        self._outside_ns = None
+        self._onset_at_ns = 0
+        self._inside_since_ns = None
+        self._missing_since_ns = None
         self._unit = ""
 
     def judge(self, measurement: Measurement | None, at_ns: int, stale_ns: int) -> list[Condition]:
