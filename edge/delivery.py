@@ -355,6 +355,7 @@ class Delivery:
                     root=self._config.mqtt.root,
                     mode=self._mode,
                     subject=subject,
+                    summary_period_s=self._config.summary.period_s,
                     config_hash=f"sha256:{config_sha256(self._config)}",
                 ),
                 to_wall_ns=self.to_wall_ns,

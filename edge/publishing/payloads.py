@@ -57,6 +57,8 @@ class EnvelopeSettings:
     """Hash of the effective configuration, the ``source.pipeline`` of every message."""
     reading_valid_for_s: float = 15.0
     """A reading that is older is neither shown nor scored; contract.md §4, the example's ``valid_until``."""
+    summary_period_s: float = 60.0
+    """Length of a whole interval, which names the topic; the first and the last interval of a run are shorter."""
     health_interval_s: float = 60.0
     """Health expires after twice this; contract.md §3."""
 
@@ -124,7 +126,7 @@ class Payloads:
     def summary(self, summary: Summary, device: str | None = None) -> Entry:
         """Return the aggregates of one interval."""
         duration_s = (summary.end_ns - summary.start_ns) / 1e9
-        topic = self.topics.summary(duration_s)
+        topic = self.topics.summary(self._settings.summary_period_s)
         body = bodies.SummaryBody(
             **self._envelope(bodies.SummaryBody, topic, summary.end_ns, device=device),
             start_at=self._time(summary.start_ns),

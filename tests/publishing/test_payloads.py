@@ -294,3 +294,13 @@ def test_the_schemas_refuse_what_is_wrong():
     ):
         with pytest.raises(jsonschema.ValidationError):
             validator("reading/1").validate(broken)
+
+
+def test_a_shorter_first_interval_comes_on_the_topic_of_whole_ones():
+    """A subscriber to ``summary/1m`` misses none; how long the interval was stands in the body."""
+    short = dataclasses.replace(summary(), start_ns=summary().end_ns - 18 * S)
+
+    entry = payloads().summary(short)
+
+    assert entry.topic.endswith("/summary/1m")
+    assert json.loads(entry.body)["duration_s"] == 18
