@@ -25,7 +25,7 @@ test: check
 	$(BIN)/python -m pytest -q -m "not long"
 
 test-long: $(STAMP)
-	$(BIN)/python -m pytest -q
+	VITALEDGE_FUZZ=1 $(BIN)/python -m pytest -q
 
 format: $(STAMP)
 	$(BIN)/ruff check --fix .
