@@ -39,6 +39,9 @@ class DecisionSettings:
     """Look back once this many RR medians passed without a beat (Pan and Tompkins)."""
     search_back_ratio: float = 0.5
     """Share of the threshold that is enough then (Pan and Tompkins, in amplitude)."""
+    search_back_reach_s: float = 4.0
+    """A missed beat is not looked for further back: at 20 bpm a beat at any place of a missed interval lies at most
+    3.5 s before the search, and the samples of older ones are no longer kept."""
     decay_half_life_s: float = 0.5
     """In a pause longer than ``search_back_rr`` medians the signal level halves each half second: a tenfold drop of
     the amplitude is followed within 3 s."""
@@ -262,12 +265,14 @@ class QrsDecision:
     def _best_rejected(self, first: int, now: int) -> Candidate | None:
         best: Candidate | None = None
         best_share = 0.0
+        oldest = now - self._samples(self._settings.search_back_reach_s)
+        self._rejected = [candidate for candidate in self._rejected if candidate.sequence >= oldest]
         for candidate in self._rejected:
             if not first < candidate.sequence < now or not self._levels[candidate.lead].beats:
                 continue
             needed_share = self._settings.search_back_ratio if candidate.lead == self._lead else 1.0
             needed = self._threshold(candidate.lead, candidate.sequence, needed_share)
-            share = candidate.height / median(self._levels[candidate.lead].beats)
+            share = candidate.height / max(self._settings.floor_mv, median(self._levels[candidate.lead].beats))
             if candidate.height > needed and share > best_share:
                 best, best_share = candidate, share
         return best
