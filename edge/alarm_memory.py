@@ -34,7 +34,7 @@ def recall(data: bytes, to_monotonic_ns: Callable[[int], int]) -> tuple[Alert, .
         if memory["version"] != VERSION:
             raise OutboxError(f"expected open alerts in version {VERSION}, got {memory['version']!r}")
         return tuple(_as_alert(values, to_monotonic_ns) for values in memory["alerts"])
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, OverflowError) as error:
         raise OutboxError(f"the open alerts of the last run cannot be read: {error!r}") from error
 
 
