@@ -32,7 +32,10 @@ def begun(condition: str):
 
 @pytest.fixture(scope="module")
 def outage(tmp_path_factory):
-    """A broker killed as an asystole is raised, away for a minute of the story, back with its files."""
+    """A broker that hangs as an asystole is raised and is then killed, away for a minute of the story, and back.
+
+    It hangs first so that alerts are under way: sent and not acknowledged.  Who forgets on sending loses those.
+    """
     folder = tmp_path_factory.mktemp("outage")
 
     async def play():
@@ -40,7 +43,12 @@ def outage(tmp_path_factory):
         settings = config(folder, {"bed": "p-9c1e"}, port=first.port, period_s=10)
         with CareCentre(first.port) as centre:
             async with bedside(settings, {"bed": NIGHT}, speed_ratio=SPEED) as gateway:
-                await gateway.found(begun("asystole"))
+                await gateway.found(lambda finding: gateway.story_s > 35)
+                os.kill(first.pid, signal.SIGSTOP)
+                alert = await gateway.found(begun("asystole"))
+                await gateway.found(lambda finding: isinstance(finding, Summary) and finding.end_ns > alert.at_ns)
+                await gateway.found(lambda finding: gateway.story_s > gateway.at_s(alert.at_ns) + 15)
+                n_under_way = gateway.delivery.view().uplink.n_in_flight
                 os.kill(first.pid, signal.SIGKILL)
                 await first.stop()
                 killed_s = gateway.story_s
@@ -53,6 +61,7 @@ def outage(tmp_path_factory):
                 await gateway.found(lambda f: isinstance(f, Summary) and gateway.at_s(f.start_ns) > back_s)
             await asyncio.to_thread(centre.wait_for, lambda heard: heard.payload == b"stopped")
         await second.stop()
+        assert n_under_way >= 4
         return gateway, centre, n_kept
 
     return asyncio.run(play())
