@@ -14,8 +14,7 @@ import collections
 import contextlib
 import logging
 import random
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
 
 from edge.clock import Clock
 from edge.errors import PublishError, PublishFault
@@ -24,54 +23,13 @@ from edge.outbox.writer import OutboxWriter
 from edge.publishing.mqtt import Acknowledged, Closed, Connected, Message, MqttConnection, MqttSettings, Protocol
 from edge.publishing.payloads import Announcement, schema_of, seal
 from edge.publishing.topics import Topics
-from edge.publishing.window import DeliveryRule, Outcome, Window, WindowSettings, backoff_s, judge
+from edge.publishing.uplink import ForwarderSettings, ForwarderStats
+from edge.publishing.window import Outcome, Window, backoff_s, judge
+
+__all__ = ["Forwarder", "ForwarderSettings", "ForwarderStats"]
 
 _log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ForwarderSettings:
-    """How patient the forwarder is."""
-
-    window: WindowSettings = field(default_factory=WindowSettings)
-    reconnect_first_s: float = 1.0
-    """Longest wait before the first attempt after a failure; doubles, with full jitter."""
-    reconnect_last_s: float = 60.0
-    """Longest wait at all; a broker that comes back is found within a minute."""
-    hist_after_s: float = 60.0
-    """A message that is sent later than this after it was written is history."""
-    ack_timeout_s: float = 30.0
-    """Real seconds after which an unacknowledged message condemns the connection: MQTT 5 §4.4 allows a repetition only
-    on a new one, and a broker that loses an acknowledgement would hold the message's place for ever."""
-    stop_timeout_s: float = 3.0
-    """Real seconds that an ordered stop may take per step; then the rest stays on disk."""
-    delivery: DeliveryRule = DeliveryRule.PUBACK
-    """When a record may leave the disk."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ForwarderStats:
-    """The uplink at one moment."""
-
-    is_connected: bool = False
-    reason: str = "not started"
-    """Why it is not connected; empty while it is."""
-    fault: PublishFault | None = None
-    protocol: str | None = None
-    delivery: DeliveryRule = DeliveryRule.PUBACK
-    n_sent: int = 0
-    n_acknowledged: int = 0
-    n_unheard: int = 0
-    """Readings that nobody had subscribed to when they expired."""
-    n_nobody: int = 0
-    """Times that the broker had nobody for an alert, summary or gap, which is therefore kept."""
-    n_refused: Mapping[str, int] = field(default_factory=dict)
-    """Refusals by reason code, ``0x87``."""
-    n_in_flight: int = 0
-    n_paused: int = 0
-    """Families of topics that wait for another try."""
-    n_connects: int = 0
-    n_failed_connects: int = 0
+_MAX_SETTLING = 2_000
 
 
 class Forwarder:
@@ -123,6 +81,8 @@ class Forwarder:
         self._is_connected = False
         self._is_overdue = False
         self._timers: dict[int, asyncio.TimerHandle] = {}
+        self._settling: collections.deque[Record] = collections.deque()
+        self._settle_timers: collections.deque[asyncio.TimerHandle] = collections.deque()
         self._on_change: Callable[[], None] | None = None
         self._counts: collections.Counter[str] = collections.Counter()
         self._refused: collections.Counter[str] = collections.Counter()
@@ -185,6 +145,7 @@ class Forwarder:
             n_nobody=self._counts["nobody"],
             n_refused=dict(self._refused),
             n_in_flight=self._window.n_in_flight if self._is_connected else 0,
+            n_settling=len(self._settling),
             n_paused=self._window.n_paused,
             n_connects=self._counts["connects"],
             n_failed_connects=self._counts["failed-connects"],
@@ -249,9 +210,30 @@ class Forwarder:
         if not is_open:
             _log.warning("mqtt.disconnected reason=%s", self._link.reason)
         if delivered:
-            self._outbox.remove(delivered)
+            self._settle_later(delivered)
         self._changed()
         return is_open
+
+    def _settle_later(self, delivered: list[Record]) -> None:
+        """Have the records removed when the connection has outlived their acknowledgement."""
+        self._settling.extend(delivered)
+        self._settle(len(self._settling) - _MAX_SETTLING)
+        if self._settings.settle_s:
+            loop = asyncio.get_running_loop()
+            self._settle_timers.append(loop.call_later(self._settings.settle_s, self._settle_next, len(delivered)))
+            return
+        self._settle(len(delivered))
+
+    def _settle_next(self, n_records: int) -> None:
+        self._settle_timers.popleft()
+        self._settle(n_records)
+        self._changed()
+
+    def _settle(self, n_records: int) -> None:
+        """Remove the oldest `n_records` that were acknowledged, or what is left of them."""
+        settled = [self._settling.popleft() for _ in range(min(n_records, len(self._settling)))]
+        self._window.forget(settled)
+        self._outbox.remove(settled)
 
     def _settled(self, event: Acknowledged) -> list[Record]:
         """Return the record that may be removed now, if any."""
@@ -298,9 +280,11 @@ class Forwarder:
         self._wake.set()
 
     def _forget_timers(self) -> None:
-        for timer in self._timers.values():
+        for timer in (*self._timers.values(), *self._settle_timers):
             timer.cancel()
         self._timers.clear()
+        self._settle_timers.clear()
+        self._settling.clear()  # what the connection did not outlive goes again
         self._is_overdue = False
 
     def _message(self, record: Record) -> Message:
@@ -341,6 +325,8 @@ class Forwarder:
         self._announcing = collections.deque([self._state_of(b"stopped")])
         self._announce(connection)
         await self._until_settled(connection)
+        if not self._window.n_in_flight:  # the broker has answered all that came after
+            self._settle(len(self._settling))
 
     async def _until_settled(self, connection: MqttConnection) -> None:
         with contextlib.suppress(TimeoutError):
@@ -387,8 +373,13 @@ class Forwarder:
         self._changed()
 
     def _is_other_protocol_next(self, error: PublishError) -> bool:
-        """Choose the other version after a broker did not understand ours; return whether to try it at once."""
-        if self._mqtt.protocol is not Protocol.AUTO or error.reason is not PublishFault.PROTOCOL:
+        """Choose the version of the next attempt; return whether to make it at once.
+
+        3.1.1 is tried once after a broker did not understand 5; if that fails for whatever reason, 5 is next again:
+        a broker that died during the handshake looks as if it had not understood.
+        """
+        if self._mqtt.protocol is not Protocol.AUTO:
             return False
-        self._protocol = Protocol.V311 if self._protocol is Protocol.V5 else Protocol.V5
-        return self._protocol is Protocol.V311
+        is_other = self._protocol is Protocol.V5 and error.reason is PublishFault.PROTOCOL
+        self._protocol = Protocol.V311 if is_other else Protocol.V5
+        return is_other

@@ -15,7 +15,7 @@ never two messages under way, so that a repetition cannot overtake its successor
 from __future__ import annotations
 
 import collections
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -72,6 +72,8 @@ class _Pause:
     probe: Record
     retry_at_ns: int
     n_attempts: int
+    oldest_sequence: int
+    """Oldest record of the family that was passed over meanwhile; reading begins there again."""
     is_probing: bool = False
 
 
@@ -224,12 +226,16 @@ class Window:
         record = self._in_flight.pop(packet_id, None)
         if record is None:
             return
-        self._flying.discard(record.sequence)
         self._flying_topics.discard(record.topic)
         if outcome in {Outcome.DELIVERED, Outcome.UNHEARD}:
             self._resume(record)
         else:
+            self._flying.discard(record.sequence)
             self._pause(record, now_ns)
+
+    def forget(self, records: Iterable[Record]) -> None:
+        """Note that delivered records are leaving the disk; until then they must not be read and sent again."""
+        self._flying.difference_update(record.sequence for record in records)
 
     def next_retry_ns(self) -> int | None:
         """Return when the first paused family may be tried again, None if none is."""
@@ -248,8 +254,10 @@ class Window:
         ready = self._ready[lane]
         while ready and found is None:
             record = ready.popleft()
-            if family(record) in self._pauses:
-                continue  # stays on disk; the rewind after the pause finds it again
+            pause = self._pauses.get(family(record))
+            if pause is not None:  # stays on disk; the rewind after the pause finds it again
+                pause.oldest_sequence = min(pause.oldest_sequence, record.sequence)
+                continue
             if record.is_retained and record.topic in self._flying_topics:
                 held.append(record)
             else:
@@ -259,19 +267,23 @@ class Window:
 
     def _pause(self, record: Record, now_ns: int) -> None:
         pause = self._pauses.get(family(record))
+        if pause is not None and pause.is_probing and pause.probe.sequence != record.sequence:
+            pause.oldest_sequence = min(pause.oldest_sequence, record.sequence)
+            return  # the probe is under way and decides
         n_attempts = 0 if pause is None else pause.n_attempts + int(pause.probe.sequence == record.sequence)
-        first_s, last_s = self._settings.retry_first_s, self._settings.retry_last_s
-        wait_s = backoff_s(n_attempts, first_s, last_s, self._random())
-        oldest = record if pause is None or record.sequence < pause.probe.sequence else pause.probe
+        wait_s = backoff_s(n_attempts, self._settings.retry_first_s, self._settings.retry_last_s, self._random())
         self._pauses[family(record)] = _Pause(
-            probe=oldest, retry_at_ns=now_ns + round(wait_s * 1e9), n_attempts=n_attempts
+            probe=record if pause is None or record.sequence < pause.probe.sequence else pause.probe,
+            retry_at_ns=now_ns + round(wait_s * 1e9),
+            n_attempts=n_attempts,
+            oldest_sequence=record.sequence if pause is None else min(record.sequence, pause.oldest_sequence),
         )
 
     def _resume(self, record: Record) -> None:
         pause = self._pauses.get(family(record))
         if pause is not None and pause.probe.sequence == record.sequence:
             del self._pauses[family(record)]
-            self._rewind(record.lane, record.sequence)
+            self._rewind(record.lane, pause.oldest_sequence - 1)
 
     def _rewind(self, lane: Lane, to_sequence: int) -> None:
         """Read `lane` again from behind `to_sequence`, or from the oldest record at hand if that is older."""

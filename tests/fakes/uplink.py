@@ -80,7 +80,7 @@ async def uplink(path, mqtt: MqttSettings, *, settings=None, clock=None, writer_
         encoder.topics,
         clock,
         announcements=lambda: [encoder.birth(at_ns=0, versions={}, models={}, sensors=[])],
-        settings=settings or ForwarderSettings(stop_timeout_s=1.0),
+        settings=settings or ForwarderSettings(stop_timeout_s=1.0, settle_s=0.0),
         jitter=random.Random(1),
     )
     task = asyncio.create_task(forwarder.run())

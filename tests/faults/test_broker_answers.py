@@ -323,6 +323,21 @@ def test_a_broker_that_hangs_up_on_version_5_is_tried_with_3_1_1(tmp_path):
     assert run(story()) == [5, 4]
 
 
+def test_a_broker_that_died_during_the_handshake_is_asked_for_version_5_again(tmp_path):
+    """It looked as if it did not understand; without version 5 its refusals would not be seen any more."""
+    answers = iter([CLOSE, CLOSE])
+
+    async def story():
+        async with (
+            ScriptedBroker(connack=lambda _: next(answers, 0)) as broker,
+            uplink(tmp_path / "o.db", mqtt(broker, protocol=Protocol.AUTO)) as up,
+        ):
+            await up.until(lambda stats: stats.is_connected)
+            return [connect.level for connect in broker.connects]
+
+    assert run(story()) == [5, 4, 5]
+
+
 def test_a_broker_that_never_answers_the_connect_is_unreachable(tmp_path):
     async def story():
         async with (
@@ -352,6 +367,43 @@ def test_a_peer_that_falls_silent_is_noticed_by_the_keepalive(tmp_path):
             return ids(broker, SUMMARY)
 
     assert len(run(story())) == 1
+
+
+def test_what_the_connection_did_not_outlive_goes_again(tmp_path):
+    """A broker that dies just after its acknowledgement may have lost the message; a repetition costs nothing."""
+
+    async def story():
+        settings = ForwarderSettings(settle_s=60.0, stop_timeout_s=1.0)
+        async with (
+            ScriptedBroker() as broker,
+            uplink(tmp_path / "o.db", mqtt(broker), settings=settings) as up,
+        ):
+            await up.outbox.append(up.encoder.summary(summary()))
+            await up.until(lambda stats: stats.n_acknowledged == 1 and stats.n_settling == 1)
+            kept = await up.depth()
+            broker.hang_up()
+            await up.until(lambda stats: stats.n_acknowledged == 2)
+            await up.stopped()  # an ordered stop on a living connection settles everything
+            return broker, kept, await up.depth()
+
+    broker, kept, depth = run(story())
+
+    assert (kept, depth) == (1, 0)
+    assert (len(broker.payloads(SUMMARY)), len(ids(broker, SUMMARY))) == (2, 1)
+
+
+def test_acknowledged_records_leave_when_the_connection_has_outlived_them(tmp_path):
+    async def story():
+        settings = ForwarderSettings(settle_s=0.05, stop_timeout_s=1.0)
+        async with (
+            ScriptedBroker() as broker,
+            uplink(tmp_path / "o.db", mqtt(broker), settings=settings) as up,
+        ):
+            await up.outbox.append(up.encoder.summary(summary()))
+            await up.until(lambda stats: stats.n_acknowledged == 1 and stats.n_settling == 0)
+            return await up.depth()
+
+    assert run(story()) == 0
 
 
 def test_nonsense_from_the_broker_costs_the_connection_and_nothing_else(tmp_path):
@@ -384,7 +436,7 @@ def test_an_acknowledgement_that_never_comes_does_not_hold_a_message_for_ever(tm
         return 0
 
     async def story():
-        settings = ForwarderSettings(ack_timeout_s=0.3, stop_timeout_s=1.0)
+        settings = ForwarderSettings(ack_timeout_s=0.3, stop_timeout_s=1.0, settle_s=0.0)
         async with (
             ScriptedBroker(answer=forget_one) as broker,
             uplink(tmp_path / "o.db", mqtt(broker), settings=settings) as up,
@@ -404,7 +456,7 @@ def test_a_stop_does_not_wait_for_ever_for_acknowledgements(tmp_path):
 
     async def story():
         async with ScriptedBroker(answer=lambda _: None) as broker:
-            settings = ForwarderSettings(stop_timeout_s=0.2)
+            settings = ForwarderSettings(stop_timeout_s=0.2, settle_s=0.0)
             async with uplink(tmp_path / "o.db", mqtt(broker), settings=settings) as up:
                 for k in range(30):
                     await up.outbox.append(*up.encoder.alert(alert(k)))
