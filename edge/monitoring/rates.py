@@ -10,6 +10,7 @@ References
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from dataclasses import dataclass
 from statistics import median
@@ -30,6 +31,10 @@ class RateSettings:
     """Usable signal without a beat (CinC 2015)."""
     first_beat_s: float = 10.0
     """The same before the first beat of a session: a detector needs to learn what a beat looks like.  Own choice."""
+    silent_ratio: float = 0.5
+    """A second is silent when its largest wave is below this share of what is usual with beats (own choice)."""
+    silent_mv: float = 0.15
+    """A smaller wave is silent in any case: the least that a monitor may count (IEC 60601-2-27)."""
     latency_s: float = 1.0
     """A beat is known at the latest this long after it happened; absence is judged this long ago.  Own choice: the
     beat detector holds a beat back for 0.3 s, filters and blocks for about as long."""
@@ -55,7 +60,8 @@ class AsystoleRule:
 
     Time in an unusable signal does not count and a detached lead never raises it; as soon as the signal is usable
     again the clock goes on.  A beat found in a second that was judged unusable does not stop the clock (it may be
-    noise), one in a usable second does.  Only beats end it.
+    noise), one in a usable second does.  Only beats end it.  A second in which something as large as a beat moves although
+    no beat was found may be motion: it counts half, so that an asystole under artefacts is late but not lost.
     """
 
     def __init__(self, settings: RateSettings, usable: UsableTime) -> None:
@@ -64,6 +70,8 @@ class AsystoleRule:
         self._claim = Claim("asystole", Priority.HIGH, is_latching=True)
         self._last: Beat | None = None
         self._suspects: deque[int] = deque(maxlen=16)
+        self._largest_mv: deque[float] = deque(maxlen=30)
+        self._restless_ns: deque[int] = deque(maxlen=64)
         self._n_beats = 0
         self._first: Beat | None = None
 
@@ -82,6 +90,14 @@ class AsystoleRule:
         """The beat with which the heart began again, once an asystole is over."""
         return self._first
 
+    def second(self, at_ns: int, largest_mv: float) -> None:
+        """Note the largest wave of the usable second that ends at `at_ns`; call it before the tick of the next one."""
+        usual_mv = median(self._largest_mv) if self._largest_mv else math.inf
+        if largest_mv >= max(self._settings.silent_mv, self._settings.silent_ratio * usual_mv):
+            self._restless_ns.append(at_ns)
+        if not self._claim.is_active:
+            self._largest_mv.append(largest_mv)
+
     def beat(self, beat: Beat, rr_ms: float | None) -> list[Condition]:
         """Return the asystole that `beat` ended before a tick could tell, or the end of one that it is the last for.
 
@@ -98,8 +114,11 @@ class AsystoleRule:
             self._suspects.append(beat.at_ns)
             return []
         outputs: list[Condition] = []
-        if rr_ms is not None and rr_ms >= self._settings.asystole_s * 1000:
-            outputs = self._begin(beat.at_ns, beat.at_ns - round(rr_ms * _NS_PER_MS), rr_ms / 1000)
+        if rr_ms is not None:
+            since_ns = beat.at_ns - round(rr_ms * _NS_PER_MS)
+            silent_s = rr_ms / 1000 - self._restless_s(since_ns, beat.at_ns) / 2
+            if silent_s >= self._settings.asystole_s:
+                outputs = self._begin(beat.at_ns, since_ns, silent_s)
         self._last = beat
         if not self._claim.is_active:
             return outputs
@@ -119,6 +138,8 @@ class AsystoleRule:
             return []
         until_ns = at_ns - round(self._settings.latency_s * _NS_PER_S)
         silent_s = self._usable.between(since_ns, until_ns) / _NS_PER_S
+        if last_ns is not None:
+            silent_s -= self._restless_s(since_ns, until_ns) / 2
         needed_s = self._settings.first_beat_s if last_ns is None else self._settings.asystole_s
         return self._begin(at_ns, since_ns, silent_s) if silent_s >= needed_s else []
 
@@ -132,6 +153,10 @@ class AsystoleRule:
             silent_s=round(silent_s, 2),
             limit_s=self._settings.asystole_s,
         )
+
+    def _restless_s(self, from_ns: int, to_ns: int) -> int:
+        """Return how many seconds that lie wholly between two instants were not silent."""
+        return sum(from_ns + _NS_PER_S <= at_ns <= to_ns for at_ns in self._restless_ns)
 
     def _last_certain_ns(self) -> int | None:
         suspects = [at_ns for at_ns in self._suspects if self._usable.covers(at_ns)]

@@ -9,8 +9,9 @@ Three rules hold for every condition here:
   signal stands beside it.  A condition ends only on beats that show that it is over.
 * A beat found while the signal was below the quality threshold (`Beat.is_noise_suspect`) makes no interval with its
   neighbours and counts in no rate, but it forgets nothing: the intervals before it stay for `max_interruption_s`.
-* Ventricular fibrillation has no beats to count.  Until a model sees its waveform it shows as asystole (the detector
-  finds nothing) or as extreme tachycardia (it counts the waves): never as a normal rhythm.
+* Ventricular fibrillation has no beats to count; it is known by its waveform (`features.ecg_waves`), which is taken
+  from the samples in the lead that the quality names.  A silent ECG is silent: a second in which something as large
+  as a beat moves counts half towards an asystole.
 """
 
 from __future__ import annotations
@@ -18,7 +19,19 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, field
 
-from edge.messages import Beat, Condition, Gap, Quality, RhythmChange, SensorIdentity, SensorStatus, Tick
+from edge.features.ecg_waves import EcgWaves, LeadWaves, Waves
+from edge.messages import (
+    Beat,
+    Condition,
+    Gap,
+    Quality,
+    RhythmChange,
+    SampleBlock,
+    SensorIdentity,
+    SensorStatus,
+    Tick,
+)
+from edge.monitoring.fibrillation import FibrillationRule, FibrillationSettings
 from edge.monitoring.irregularity import IrregularityRule, IrregularitySettings
 from edge.monitoring.rates import AsystoleRule, RateRules, RateSettings
 from edge.monitoring.rhythm_name import RhythmName, RhythmNameSettings
@@ -42,6 +55,8 @@ class RhythmSettings:
     """No beat, too few, too many."""
     ventricular: VentricularSettings = field(default_factory=VentricularSettings)
     """Ventricular beats."""
+    fibrillation: FibrillationSettings = field(default_factory=FibrillationSettings)
+    """Ventricular fibrillation."""
     irregularity: IrregularitySettings = field(default_factory=IrregularitySettings)
     """Atrial fibrillation."""
     name: RhythmNameSettings = field(default_factory=RhythmNameSettings)
@@ -69,10 +84,13 @@ class RhythmRules:
         self._asystole = AsystoleRule(rates, self._usable)
         self._rates = RateRules(rates, self._usable)
         self._ventricular = VentricularRules(self._settings.ventricular)
+        self._waves = EcgWaves()
+        self._fibrillation = FibrillationRule(self._settings.fibrillation)
         self._irregularity = IrregularityRule(self._settings.irregularity)
         self._name = RhythmName(self._settings.name)
         self._source: str | None = None
         self._source_usable_at_ns: int | None = None
+        self._quality: Quality | None = None
         self._unreadable: set[tuple[str, str]] = set()
         self._sequence = 0
         self._boots: dict[str, int] = {}
@@ -86,6 +104,8 @@ class RhythmRules:
                 return self._beat(item)
             case Quality() if item.stream == self._settings.stream:
                 return [*self._assess(item)]
+            case SampleBlock() if item.stream == self._settings.stream and item.sensor == self._source:
+                return [out for waves in self._waves.push(item) for out in self._wave(waves)]
             case SensorStatus() if item.stream in {None, self._settings.stream} and item.condition in _UNREADABLE:
                 self._note_status(item)
             case SensorIdentity():
@@ -124,8 +144,29 @@ class RhythmRules:
         if is_usable:
             self._source_usable_at_ns = quality.at_ns
         self._sequence = quality.sequence
+        self._quality = quality if is_usable else None
         self._usable.add(quality.at_ns, is_usable=is_usable)
         return self._name.assess(quality, is_usable=is_usable)
+
+    def _wave(self, waves: Waves) -> list[Condition | RhythmChange]:
+        """Look at the waveform of one second, in the lead that the quality of that second names."""
+        lead = self._trusted_lead(waves)
+        if lead is None:
+            return []
+        self._asystole.second(waves.at_ns, lead.largest_mv)
+        outputs: list[Condition | RhythmChange] = []
+        outputs += self._fibrillation.second(waves, lead, is_known=self._ventricular.is_tachycardia)
+        onset = self._fibrillation.onset
+        if onset is not None and not self._asystole.is_active:
+            outputs += self._name.change("VF", onset.at_ns, onset.sequence)
+        return outputs
+
+    def _trusted_lead(self, waves: Waves) -> LeadWaves | None:
+        """Return the lead to look at; None where the second is not usable."""
+        if self._quality is None or self._quality.sequence != waves.sequence:
+            return None
+        named = (lead for lead in waves.leads if lead.name == self._quality.channel)
+        return next(named, waves.leads[0])
 
     def _note_status(self, status: SensorStatus) -> None:
         key = (status.sensor, status.condition)
@@ -154,7 +195,7 @@ class RhythmRules:
         outputs += self._rates.beat(beat, rr_ms)
         outputs += self._ventricular.beat(beat)
         outputs += self._irregularity.beat(beat, rr_ms, is_ectopic=is_ectopic)
-        if not self._asystole.is_active:
+        if not self._asystole.is_active and self._fibrillation.onset is None:
             label, onset = self._named(beat, rr_ms, is_ventricular=is_ventricular)
             outputs += self._name.change(label, onset.at_ns, onset.sequence)
         return outputs

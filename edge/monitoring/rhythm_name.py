@@ -1,7 +1,7 @@
 """The name of the rhythm for the record: one `RhythmChange` where a rhythm began, however late that is known.
 
-Names are those of the WFDB rhythm annotations, with ``ASYS`` added.  When several fit, the most urgent is taken:
-``ASYS, VT, AFIB, B, T, SVTA, SBR, N``; ``NOISE`` while the signal cannot be read.
+Names are those of the WFDB rhythm annotations, with ``ASYS`` and ``VF`` added.  When several fit, the most urgent is taken:
+``ASYS, VF, VT, AFIB, B, T, SVTA, SBR, N``; ``NOISE`` while the signal cannot be read.
 """
 
 from __future__ import annotations

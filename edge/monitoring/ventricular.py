@@ -62,6 +62,11 @@ class VentricularRules:
         self._minute_ns: deque[int] = deque(maxlen=512)
         self._pattern: deque[tuple[Beat, bool]] = deque(maxlen=9)
 
+    @property
+    def is_tachycardia(self) -> bool:
+        """Whether a ventricular tachycardia is present."""
+        return self._tachycardia.is_active
+
     def is_ventricular(self, beat: Beat) -> bool:
         """Return whether `beat` counts as ventricular."""
         if beat.kind is BeatKind.VENTRICULAR:

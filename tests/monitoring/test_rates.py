@@ -7,7 +7,9 @@ from dataclasses import replace
 import pytest
 
 from edge.messages import Condition, Gap, Priority, SensorIdentity, SensorStatus
+from edge.monitoring.rates import AsystoleRule, RateSettings
 from edge.monitoring.rhythm import RhythmRules
+from edge.monitoring.usable_time import UsableTime
 from tests.monitoring.hearts import S, beat, joined, quality, run, stream, train
 
 
@@ -333,3 +335,22 @@ def test_impossible_intervals_are_ignored(bad):
     beats = [replace(item, rr_ms=bad) for item in train([0.8] * 60)]
 
     assert conditions(run(RhythmRules(), stream(beats, 45))) == []
+
+
+@pytest.mark.parametrize(("largest_mv", "noticed_s"), [(0.1, 4.0), (0.3, 4.0), (0.6, 8.0)])
+def test_an_asystole_under_artefacts_is_late_but_not_lost(largest_mv, noticed_s):
+    """Waves as large as beats in which no beat was found count half: about 8 s instead of 4, never silence."""
+    usable = UsableTime(restart_ns=4 * S)
+    rule = AsystoleRule(RateSettings(latency_s=0.0), usable)
+    for second in range(1, 11):
+        usable.add(second * S, is_usable=True)
+        rule.second(second * S, 1.0)
+        rule.beat(beat(second), 1000.0)
+    found = []
+
+    for second in range(11, 25):
+        usable.add(second * S, is_usable=True)
+        rule.second(second * S, largest_mv)
+        found += rule.time_passed(second * S)
+
+    assert [item.at_ns / S - 10 for item in found] == [noticed_s]
