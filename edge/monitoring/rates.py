@@ -21,6 +21,8 @@ from edge.monitoring.usable_time import UsableTime
 
 _NS_PER_S = 1_000_000_000
 _NS_PER_MS = 1_000_000
+_T_WAVE_NS = 500_000_000
+"""A T wave ends this long after its R peak: the usual upper limit of QT, 0.45-0.46 s, rounded up."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -155,8 +157,9 @@ class AsystoleRule:
         )
 
     def _restless_s(self, from_ns: int, to_ns: int) -> int:
-        """Return how many seconds that lie wholly between two instants were not silent."""
-        return sum(from_ns + _NS_PER_S <= at_ns <= to_ns for at_ns in self._restless_ns)
+        """Return how many seconds between the T wave of a beat and an instant were not silent."""
+        first_ns = from_ns + _T_WAVE_NS + _NS_PER_S
+        return sum(first_ns <= at_ns <= to_ns for at_ns in self._restless_ns)
 
     def _last_certain_ns(self) -> int | None:
         suspects = [at_ns for at_ns in self._suspects if self._usable.covers(at_ns)]
