@@ -26,6 +26,7 @@ from edge.config_sections import Config
 from edge.config_sections import Sensor as SensorSection
 from edge.delivery import Delivery
 from edge.errors import OutboxError
+from edge.gateway_alarms import GatewayAlarms
 from edge.health import birth_sensors, health_metrics
 from edge.inference.lifecycle import InferenceWorker, InThread, WindowStage
 from edge.messages import (
@@ -41,6 +42,7 @@ from edge.messages import (
     SensorIdentity,
     SensorStatus,
 )
+from edge.outbox.record import Notice
 from edge.pipeline import Finding, Pipeline, SensorItem
 from edge.viewing.bed import BedState
 
@@ -94,6 +96,7 @@ class Bed:
         self._delivery = delivery
         self._on_finding = on_finding
         self._to_remember: dict[str, Alert] = {}
+        self._gateway_alarms = GatewayAlarms()
 
     @property
     def memory_key(self) -> str:
@@ -143,7 +146,14 @@ class Bed:
     def tick(self, clock: Clock) -> None:
         """Let time pass."""
         self._settle(self._pipeline.observe_clock(clock.state()))
+        for condition in self._gateway_alarms.time_passed(clock.monotonic_ns()):
+            self._settle(self._pipeline.claim(condition))
         self.advance(clock.monotonic_ns() - round(LATENESS_S * NS_PER_S))
+
+    def notice(self, notice: Notice, at_ns: int) -> None:
+        """Raise what the gateway's own store has to tell."""
+        for condition in self._gateway_alarms.notice(notice, at_ns):
+            self._settle(self._pipeline.claim(condition))
 
     def advance(self, now_ns: int) -> None:
         """Move the time line to `now_ns`."""
@@ -259,9 +269,15 @@ class Runtime:
         OutboxError
             If the durable store cannot be opened.
         """
+        early: list[Notice] = []
+        self._delivery.on_notice(early.append)
         await self._delivery.start(self._birth_details)
         for bed in self.all_beds():
             await bed.recall(self._clock)
+        # Only now: the alerts of the last run must be back before the first new one.
+        self._delivery.on_notice(self._notice)
+        for notice in early:
+            self._notice(notice)
         async with asyncio.TaskGroup() as tasks:
             sending = tasks.create_task(self._delivery.run(), name="delivery")
             working = [
@@ -285,6 +301,10 @@ class Runtime:
     def health(self) -> dict[str, Json]:
         """Return the figures that are published as ``health``."""
         return health_metrics(self, self._delivery.view(), self._clock, self._started_at_ns)
+
+    def _notice(self, notice: Notice) -> None:
+        for bed in self.all_beds():
+            bed.notice(notice, self._clock.monotonic_ns())
 
     async def _sense(self, sensor: AttachedSensor) -> None:
         bed = self.bed_of(sensor.section.id)

@@ -21,7 +21,7 @@ from edge.config import Config, config_sha256, duration_s
 from edge.errors import OutboxError
 from edge.health import versions
 from edge.messages import Alert, Gap, Json, LinkChange, Summary, Vitals
-from edge.outbox.record import Entry, Lane, Loss, Opening, OutboxStats
+from edge.outbox.record import Entry, Lane, Loss, Notice, Opening, OutboxStats
 from edge.outbox.retention import RetentionSettings
 from edge.outbox.writer import OutboxWriter
 from edge.pipeline import Finding
@@ -152,8 +152,13 @@ class Delivery:
         self._mode = mode
         self._boot = "b-0"  # until the outbox is open and has counted this start
         self._outbox = OutboxWriter(
-            Path(config.outbox.path), clock, self._describe_loss, retention=retention_settings(config)
+            Path(config.outbox.path),
+            clock,
+            self._describe_loss,
+            retention=retention_settings(config),
+            on_notice=self._heed,
         )
+        self._on_notice: Callable[[Notice], None] = lambda _: None  # the outbox itself has logged it
         self._payloads: dict[str | None, Payloads] = {}
         self._policies: dict[str, ReadingPolicy] = {}
         self._max_silence_s = {sensor.id: sensor.max_silence_s for sensor in config.sensor}
@@ -168,6 +173,10 @@ class Delivery:
     def to_wall_ns(self, at_ns: int) -> int:
         """Return the wall time of a monotonic instant, as the clock stands now."""
         return self._clock.wall_ns() - (self._clock.monotonic_ns() - at_ns)
+
+    def on_notice(self, callback: Callable[[Notice], None]) -> None:
+        """Have `callback` told, in the event loop, what an operator must know about the store."""
+        self._on_notice = callback
 
     async def start(self, birth_details: BirthDetails) -> Opening:
         """Open the outbox and get ready to connect.
@@ -219,6 +228,9 @@ class Delivery:
         except (TimeoutError, OutboxError) as error:
             _log.error("delivery.not_durable alerts=%d error=%r", len(self._alerts), error)
         self._is_stopping.set()
+
+    def _heed(self, notice: Notice) -> None:
+        self._on_notice(notice)
 
     async def room(self) -> None:
         """Let the other tasks run, and wait while the disk is far behind: a recording need not lose what a bed would."""

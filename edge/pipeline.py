@@ -177,6 +177,10 @@ class Pipeline:
         """Return new revisions of the alerts that the last run left open; call it before the first push."""
         return self._alert(self._alarms.restore(alerts, at_ns))
 
+    def claim(self, condition: Condition) -> list[Finding]:
+        """Return what a claim of the gateway itself (its disk) led to."""
+        return self._conclude([condition])
+
     def observe_clock(self, state: ClockState) -> list[Finding]:
         """Return what the quality of the wall clock led to; call it about once a second."""
         return self._conclude(self._technical.push(state))

@@ -186,3 +186,35 @@ def test_alerts_of_a_replay_that_was_killed_end_when_it_begins_anew():
     assert all(each.evidence["ended_by"] == "replay-began-anew" for each in ended)
     assert all(each.at_ns >= each.onset_at_ns for each in ended)
     assert disk.forgotten() == []
+
+
+def test_a_damaged_store_is_told_to_the_people_at_the_bed(tmp_path):
+    """The file is set aside, a new one begun, and a technical alert says so: not only the log."""
+    settings = config(tmp_path, {"chest": "p-9c1e"})
+    path = tmp_path / "outbox.db"
+    assert str(path) == settings.outbox.path
+    path.write_bytes(b"this was a database once" * 1000)
+    raised: list[Alert] = []
+
+    async def play():
+        clock = ManualClock()
+        heard = asyncio.Event()
+
+        def note(finding):
+            if isinstance(finding, Alert) and finding.condition.startswith("outbox-"):
+                raised.append(finding)
+                heard.set()
+
+        delivery = Delivery(settings, clock, mqtt=None, broker="none")
+        runtime = Runtime(settings, clock, delivery, on_finding=note)
+        stop = asyncio.Event()
+        async with asyncio.timeout(10), asyncio.TaskGroup() as tasks:
+            tasks.create_task(runtime.run(stop))
+            await heard.wait()
+            stop.set()
+
+    asyncio.run(play())
+
+    assert raised[0].condition == "outbox-database-damaged"
+    assert raised[0].kind is AlertKind.TECHNICAL
+    assert raised[0].state is AlertState.RAISED
