@@ -337,9 +337,9 @@ def test_impossible_intervals_are_ignored(bad):
     assert conditions(run(RhythmRules(), stream(beats, 45))) == []
 
 
-@pytest.mark.parametrize(("largest_mv", "noticed_s"), [(0.1, 4.0), (0.3, 4.0), (0.6, 8.0)])
+@pytest.mark.parametrize(("largest_mv", "noticed_s"), [(0.1, 4.0), (0.3, 4.0), (0.6, 7.0)])
 def test_an_asystole_under_artefacts_is_late_but_not_lost(largest_mv, noticed_s):
-    """Waves as large as beats in which no beat was found count half: about 8 s instead of 4, never silence."""
+    """Waves as large as beats in which no beat was found count half: 7 or 8 s instead of 4, never silence."""
     usable = UsableTime(restart_ns=4 * S)
     rule = AsystoleRule(RateSettings(latency_s=0.0), usable)
     for second in range(1, 11):
