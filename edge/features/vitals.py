@@ -285,7 +285,9 @@ class _Ecg:
             is_silent = at_ns - usable_since_ns > silence_ns
             return None, "no-beats" if is_silent else "too-few-beats"
         rr_ms = self._recent_rr_ms(at_ns)
-        running_ms = (at_ns - last_ns) / NS_PER_MS - 1000.0 * self._settings.beat_delay_s
+        # Counted to where the signal was seen, not to now: a cable that was pulled is no slowing heart.
+        seen_until_ns = min(at_ns, self._qualities[-1].at_ns)
+        running_ms = (seen_until_ns - last_ns) / NS_PER_MS - 1000.0 * self._settings.beat_delay_s
         rate = heart_rate_bpm(rr_ms, running_ms)
         return (None, "too-few-beats") if rate is None else (rate, None)
 

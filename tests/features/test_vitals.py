@@ -233,3 +233,17 @@ def test_nothing_known_is_no_value_and_no_coverage():
     (vitals,) = VitalsStage().push(Tick(at_ns=S))
 
     assert (vitals.measurements, vitals.coverage_pct, vitals.quality) == ({}, 0.0, None)
+
+
+def test_a_signal_that_stops_is_no_slowing_heart():
+    """Until the silence is noticed the rate stays what it was; a falling one would be invented."""
+    stage = VitalsStage()
+    for k in range(36):
+        stage.push(beat(0.0 + 0.83 * k, 830 if k else None))  # 72/min, the last at 29.05 s
+    for k in range(30):
+        stage.push(verdict(1.17 + k))  # the last verdict at 30.17 s
+
+    shown = [rate(stage.push(Tick(at_ns=round(at_s * S)))[0]) for at_s in (30.7, 31.7, 32.7, 33.7)]
+
+    assert all(value is None or value == pytest.approx(72.3, abs=0.5) for value in shown)
+    assert shown[-1] is None
