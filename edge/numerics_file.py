@@ -61,9 +61,9 @@ class NumericsWriter:
             self._path.parent.mkdir(parents=True, exist_ok=True)
             self._file = self._path.open("w", encoding="ascii", newline="")
         except OSError as error:
-            raise RecordingError(f"{self._path}: cannot be written: {error.strerror}") from error
+            raise self._unwritable(error) from error
         self._rows = csv.writer(self._file, lineterminator="\n")
-        self._rows.writerow(("time_s", *self._measures, "quality", "coverage_pct"))
+        self._add("time_s", *self._measures, "quality", "coverage_pct")
 
     @property
     def unknown(self) -> Mapping[str, int]:
@@ -71,7 +71,13 @@ class NumericsWriter:
         return dict(self._unknown)
 
     def write(self, vitals: Vitals) -> None:
-        """Write one row."""
+        """Write one row.
+
+        Raises
+        ------
+        RecordingError
+            If the file can no longer be written: a full disk must not look like a whole file.
+        """
         known = vitals.measurements
         for measure in known.keys() - set(self._measures):
             if measure not in self._unknown:
@@ -79,11 +85,29 @@ class NumericsWriter:
             self._unknown[measure] += 1
         values = [known[measure].value if measure in known else None for measure in self._measures]
         time_s = f"{vitals.at_ns / _NS_PER_S:.3f}"
-        self._rows.writerow((time_s, *map(_cell, values), _cell(vitals.quality), _cell(vitals.coverage_pct)))
+        self._add(time_s, *map(_cell, values), _cell(vitals.quality), _cell(vitals.coverage_pct))
 
     def close(self) -> None:
-        """Close the file; writing after it raises ValueError."""
-        self._file.close()
+        """Close the file; writing after it raises ValueError.
+
+        Raises
+        ------
+        RecordingError
+            If the last rows could not be written.
+        """
+        try:
+            self._file.close()
+        except OSError as error:
+            raise self._unwritable(error) from error
+
+    def _add(self, *cells: str) -> None:
+        try:
+            self._rows.writerow(cells)
+        except OSError as error:
+            raise self._unwritable(error) from error
+
+    def _unwritable(self, error: OSError) -> RecordingError:
+        return RecordingError(f"{self._path}: cannot be written: {error.strerror}")
 
     def __enter__(self) -> Self:
         return self

@@ -13,9 +13,14 @@ from edge.acquisition.wfdb_file import open_record
 from edge.capture_source import CaptureItem, CaptureSource, is_capture
 from edge.clock import NS_PER_S
 from edge.conditioning.reblock import Reblock, ReblockSettings
-from edge.messages import Gap, SampleBlock, Tick
+from edge.errors import RecordingError
+from edge.messages import ChannelKind, Gap, SampleBlock, Tick
+from edge.signal_chain import ECG_RATES_HZ
 
 RecordedItem = SampleBlock | Gap | CaptureItem
+
+_ANY_RATES_HZ = (0.001, 1_000_000.0)
+"""A sample in a quarter of an hour to one a microsecond: outside, a recording lasts no time or for ever."""
 
 
 class Recorded(Protocol):
@@ -67,7 +72,29 @@ def open_recorded(
         If it is neither, or cannot be read.
     """
     path = Path(record)
-    return CaptureSource(path) if is_capture(path) else FileRecorded(open_record(path, columns, rate_hz))
+    if not path.name:
+        raise RecordingError(f"{str(record)!r} names no recording", hint="name a file")
+    if path.exists() and not path.is_file() and not path.is_dir():
+        # Opening a pipe or a device may wait, or read, for ever; and a recording is read more than once.
+        raise RecordingError(f"{path}: a pipe or a device, not a recording", hint="copy it to a file first")
+    if is_capture(path):
+        return CaptureSource(path)
+    source = open_record(path, columns, rate_hz)
+    _require_rates(source)
+    return FileRecorded(source)
+
+
+def _require_rates(source: RecordSource) -> None:
+    """Raise RecordingError where a stream is sampled at a rate that no sensor has: a slip of a header or an option."""
+    for stream in source.info.streams:
+        is_ecg = any(channel.kind is ChannelKind.ECG for channel in stream.channels)
+        low_hz, high_hz = ECG_RATES_HZ if is_ecg else _ANY_RATES_HZ
+        if not low_hz <= stream.rate_hz <= high_hz:
+            what = "an ECG" if is_ecg else f"stream {stream.name!r}"
+            raise RecordingError(
+                f"{source.info.name}: expected {what} of {low_hz:g} to {high_hz:g} Hz, got {stream.rate_hz:g} Hz",
+                hint="check the header, the time column or --rate",
+            )
 
 
 def instant_ns(item: RecordedItem) -> int | None:

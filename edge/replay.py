@@ -95,6 +95,8 @@ class ReplayReport:
     """Alerts raised, by condition."""
     losses: Mapping[str, int] = field(default_factory=dict)
     """Samples or cells that the recording itself lacks, by reason."""
+    has_ecg: bool = True
+    """Without one there is no heart rate and no rhythm to find."""
     delivery: DeliveryView | None = None
 
     @property
@@ -313,6 +315,7 @@ class Replay:
             n_seconds_with_rate=tally.n_seconds_with_rate,
             alerts=dict(tally.alerts),
             losses=dict(self._source.losses),
+            has_ecg=self._source.stream.startswith("ecg"),
         )
 
 

@@ -17,6 +17,9 @@ from edge.features.windows import Windows, WindowSettings
 from edge.inference.lifecycle import WindowStage
 from edge.messages import Beat, ChannelKind, Prediction, Quality, SampleBlock, SensorStatus, Window
 
+ECG_RATES_HZ = (50.0, 20_000.0)
+"""An ECG is analysed between these rates: the detector's band ends at 20 Hz, and nobody samples faster."""
+
 ChainOutput = Quality | Beat | Window | Prediction | SampleBlock
 
 
@@ -64,8 +67,8 @@ class SignalChain:
     def push(self, block: SampleBlock) -> list[ChainOutput]:
         """Return what one block on the fixed grid led to: its quality, the clean block, its beats, predictions."""
         ecg = select(block, (ChannelKind.ECG,))
-        if ecg is None:
-            return []
+        if ecg is None or not ECG_RATES_HZ[0] <= ecg.rate_hz <= ECG_RATES_HZ[1]:
+            return []  # without a verdict on the signal nothing is shown, and the vital signs say so
         out: list[ChainOutput] = []
         for quality in self._quality.push(ecg):
             out += [quality, *self._heed(quality)]

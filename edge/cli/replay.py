@@ -130,6 +130,10 @@ def report_lines(report: ReplayReport, files: Iterable[Path]) -> Iterable[str]:
     alerts = ", ".join(f"{condition} {n}" for condition, n in sorted(report.alerts.items())) or "none"
     yield f"  alerts raised: {alerts}"
     yield f"  gaps {report.n_gaps} ({report.n_missing_samples} samples missing)"
+    if report.losses:
+        yield "  lost in the file itself: " + ", ".join(f"{what} {n}" for what, n in sorted(report.losses.items()))
+    if not report.has_ecg:
+        yield "  no ECG among its signals, so no heart rate and no rhythm: name one with --columns NAME=ecg"
     if report.delivery is not None:
         yield "  " + report.delivery_text
     for path in files:
@@ -142,13 +146,15 @@ def parse_columns(text: str) -> dict[str, str]:
     Raises
     ------
     ConfigError
-        If a part has no ``=`` or no name.
+        If a part has no ``=`` or no name, or a column is named twice.
     """
     columns: dict[str, str] = {}
     for part in filter(None, (piece.strip() for piece in text.split(","))):
         name, equals, kind = part.partition("=")
         if not equals or not name.strip() or not kind.strip():
             raise option_error("--columns", f"expected NAME=KIND, got {part!r}")
+        if name.strip() in columns:
+            raise option_error("--columns", f"expected each column once, got {name.strip()!r} again")
         columns[name.strip()] = kind.strip()
     return columns
 
