@@ -191,3 +191,36 @@ def test_bigeminy_and_trigeminy_get_their_names(period, label):
 
     assert [name for name, _ in names(outputs)] == ["N", label, "N"]
     assert abs(names(outputs)[1][1] - (0.5 + 20 * 0.8)) <= period * 0.8
+
+
+def irregular(intervals_s):
+    """Sinus, then ventricular beats at `intervals_s`, then sinus."""
+    start_s = 17.0
+    end_s = start_s + sum(intervals_s) + 0.9
+    return joined(
+        train([0.8] * 20), train(intervals_s, start_s=start_s, make=ventricular), train([0.8] * 30, start_s=end_s)
+    )
+
+
+def test_wide_beats_at_any_time_are_no_tachycardia():
+    """Motion makes wide, strange "beats" too, but not in one cycle: neither a tachycardia nor a run."""
+    outputs = run(RhythmRules(), stream(irregular([0.25, 0.6, 0.3, 0.7, 0.35, 0.5]), 40))
+
+    assert codes(outputs) == []
+    assert names(outputs) == [("N", 0.5)]
+
+
+def test_a_cycle_that_varies_by_half_is_a_tachycardia():
+    """The annotated runs of real records do."""
+    outputs = run(RhythmRules(), stream(irregular([0.4, 0.5, 0.35, 0.45]), 40))
+
+    assert ("ventricular-tachycardia", True) in codes(outputs)
+
+
+def test_very_many_ventricular_beats_are_a_tachycardia_whatever_their_intervals():
+    """Nothing that goes on is met with silence."""
+    outputs = run(RhythmRules(), stream(irregular([0.3, 0.6] * 8), 40))
+
+    sentences = [out.sentence for out in conditions(outputs) if out.code == "ventricular-tachycardia" and out.is_active]
+    assert len(sentences) == 1
+    assert "15 wide beats" in sentences[0]
