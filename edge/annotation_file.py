@@ -32,6 +32,7 @@ UNREADABLE = -1
 
 _MAX_AUX_BYTES = 255  # one length byte in the file
 _EMPTY = b"\x00\x00"  # the end mark alone: a valid file without annotations
+_BEAT_RANK = 2
 _SCRATCH = "vitaledge-part"  # a name that wfdb accepts, whatever the record is called
 
 
@@ -83,6 +84,7 @@ class AnnotationWriter:
         self._stream = stream
         self._annotations: list[_Annotation] = []
         self._last_quality: tuple[bool, tuple[str, ...]] | None = None
+        self._latest: dict[int, _Annotation] = {}
         self._n_outside = 0
         self._is_closed = False
 
@@ -114,7 +116,7 @@ class AnnotationWriter:
         if self._stream is not None and not isinstance(finding, RhythmChange) and finding.stream != self._stream:
             return
         if isinstance(finding, Beat):
-            annotation = _Annotation(finding.sequence, 2, finding.kind.value, 0, "")
+            annotation = _Annotation(finding.sequence, _BEAT_RANK, finding.kind.value, 0, "")
         elif isinstance(finding, RhythmChange):
             annotation = _Annotation(finding.sequence, 1, "+", 0, f"({finding.label}")
         else:
@@ -127,7 +129,20 @@ class AnnotationWriter:
         if annotation.sample < 0:
             self._n_outside += 1
             return
+        self._drop_replaced(annotation)
         self._annotations.append(annotation)
+
+    def _drop_replaced(self, annotation: _Annotation) -> None:
+        """Leave out a rhythm or quality of no length: a later word on the same sample replaces it.
+
+        Sorted beside each other they would stand in the order of the alphabet, and the older could win.
+        """
+        if annotation.rank == _BEAT_RANK:
+            return
+        latest = self._latest.get(annotation.rank)
+        if latest is not None and latest.sample == annotation.sample:
+            self._annotations.remove(latest)
+        self._latest[annotation.rank] = annotation
 
     def close(self) -> None:
         """Write the file, whole or not at all; without annotations it holds only its end mark.
