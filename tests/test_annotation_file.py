@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import builtins
 from dataclasses import replace
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -130,7 +131,7 @@ def test_every_annotation_survives_the_file(tmp_path, findings):
 
     beats = [(s, w.value, "") for s, w in findings if isinstance(w, BeatKind)]
     rhythms = [(s, "+", f"({w}") for s, w in findings if not isinstance(w, BeatKind)]
-    lasting = [now for now, then in zip(rhythms, [*rhythms[1:], (-1,)], strict=True) if now[0] != then[0]]
+    lasting = [now for now, after in pairwise([*rhythms, (-1,)]) if now[0] != after[0]]
     expected = [*beats, *lasting]
     assert sorted(rows) == sorted(expected)
     assert np.all(np.diff([row[0] for row in rows]) >= 0)
