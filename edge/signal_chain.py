@@ -72,6 +72,7 @@ class SignalChain:
         out: list[ChainOutput] = []
         for quality in self._quality.push(ecg):
             out += [quality, *self._heed(quality)]
+            self._beats.trust(self._quality.usable_channels)
         beats = self._beats.push(ecg)
         clean = self._filters.push(ecg)
         return [*out, *clean, *beats, *self._infer(clean, beats)]

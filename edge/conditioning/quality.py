@@ -31,6 +31,8 @@ _MAINS_HZ = (50.0, 60.0)
 # What is left of the mains behind the detector's 5-20 Hz band-pass (computed: 0.12 at 50 Hz, 0.08 at 60 Hz).
 _MAINS_LEFT = 0.12
 _N_AMPLITUDES = 10
+# Unusable seconds in a row after which another channel is to be used; one bad second passes (own choice).
+_N_DOUBTED = 3
 # Conditions that a device may report of itself and that make its samples useless.
 _DEVICE_CONDITIONS = ("lead-off", "saturated")
 
@@ -97,6 +99,11 @@ class SignalQuality:
             self._run = _Run(self._settings, item)
         return self._run.add(item, self._reported)
 
+    @property
+    def usable_channels(self) -> frozenset[str]:
+        """Names of the channels that were usable in one of the last three seconds; empty before the first."""
+        return frozenset() if self._run is None else frozenset().union(*self._run.usable)
+
     def reset(self, reason: str) -> None:  # noqa: ARG002 - the stage shape; counted by the caller
         """Forget the signal so far; what the device reported of itself stays."""
         self._run = None
@@ -132,6 +139,8 @@ class _Run:
         self._begin = first.sequence
         self.end = first.sequence
         """Sample index that comes next."""
+        self.usable: deque[frozenset[str]] = deque(maxlen=_N_DOUBTED)
+        """Channels that were usable, by second."""
         self._times = SampleTimes(first.rate_hz)
         self._noise_filter = FilterChain(FilterSettings(band_hz=(20.0, 35.0), order=4))
         self._qrs_filter = FilterChain(FilterSettings(band_hz=(5.0, 20.0), order=2))
@@ -169,6 +178,13 @@ class _Run:
             self._with_device(verdict, channel, reported, is_settling=is_settling)
             for verdict, channel in zip(verdicts, self._format.channels, strict=True)
         ]
+        self.usable.append(
+            frozenset(
+                channel.name
+                for verdict, channel in zip(verdicts, self._format.channels, strict=True)
+                if verdict.index >= self._settings.min_quality
+            )
+        )
         best = max(range(len(verdicts)), key=lambda k: verdicts[k].index)
         return [
             Quality(

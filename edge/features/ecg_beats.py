@@ -11,6 +11,7 @@ samples, so the beats do not depend on the chunking.  A beat is reported about 0
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Collection
 from dataclasses import dataclass, field, replace
 from statistics import median
 
@@ -67,6 +68,7 @@ class EcgBeats:
         self._reblock = Reblock(ReblockSettings(block_s=settings.hop_s))
         self._run: _Run | None = None
         self._quality: Quality | None = None
+        self._trusted: frozenset[str] = frozenset()
 
     def push(self, item: SampleBlock | Quality) -> list[Beat]:
         """Return the beats that became certain with `item`, in order of time."""
@@ -78,11 +80,22 @@ class EcgBeats:
             out += self._part(part)
         return out
 
+    def trust(self, channels: Collection[str]) -> None:
+        """Look for beats in `channels` alone, as far as there are any, until told otherwise; survives no `reset`.
+
+        The detector chooses its lead by how far beats stand out; in a lead full of noise it counts noise as beats,
+        and then every other lead looks poor at the instants of those "beats".  Only a verdict from elsewhere ends that.
+        """
+        self._trusted = frozenset(channels)
+        if self._run is not None:
+            self._run.trust(self._trusted)
+
     def reset(self, reason: str) -> None:
         """Forget the signal so far; the next beat has no RR interval."""
         self._reblock.reset(reason)
         self._run = None
         self._quality = None
+        self._trusted = frozenset()
 
     def flush(self) -> list[Beat]:
         """Return the beats that are still held back, at the end of the stream or before a reset."""
@@ -105,6 +118,7 @@ class EcgBeats:
         block = replace(part, channels=channels, values=part.values[:, leads] * scales)
         if self._run is None:
             self._run = _Run(self._settings, block)
+            self._run.trust(self._trusted)
         return out + self._run.add(block, self._quality)
 
     def _finish(self) -> list[Beat]:
@@ -149,6 +163,10 @@ class _Run:
         if detections or len(self._unfiltered) == _MOST_UNFILTERED:
             self._catch_up()
         return [self._beat(detection, quality) for detection in detections]
+
+    def trust(self, channels: Collection[str]) -> None:
+        """Look for beats in these channels alone, as far as there are any."""
+        self._decision.trust([k for k, channel in enumerate(self._first.channels) if channel.name in channels])
 
     def finish(self, quality: Quality | None) -> list[Beat]:
         """Return the beat that is still held back."""

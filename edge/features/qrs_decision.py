@@ -8,6 +8,7 @@ the threshold sinks in a pause, so that a large artefact cannot blind the detect
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Collection
 from dataclasses import dataclass, replace
 from statistics import median
 
@@ -57,6 +58,9 @@ class DecisionSettings:
     """The detection signal of a complex of 100 ms begins to rise this long before its maximum; a P wave lies before."""
     learning_s: float = 1.5
     """Signal levels start from the largest maximum in this time after the first one above the floor (own choice)."""
+    relearning_s: float = 2.0
+    """A lead taken over because the other one became unusable starts from its largest maximum in this time: one beat
+    at least at 30 bpm."""
     lead_ratio: float = 1.5
     """Another lead is taken when its ratio of beats to what lies between them is this much better (own choice)."""
 
@@ -106,6 +110,7 @@ class QrsDecision:
         self._source = source
         self._levels = [_Level() for _ in range(n_leads)]
         self._lead: int | None = None
+        self._trusted: frozenset[int] = frozenset(range(n_leads))
         self._learning: list[Candidate] = []
         self._rejected: list[Candidate] = []
         self._last: Candidate | None = None
@@ -135,10 +140,28 @@ class QrsDecision:
         pending, self._pending = self._pending, None
         return [pending] if pending is not None else []
 
+    def trust(self, leads: Collection[int]) -> None:
+        """Take beats from these leads alone; from all where none is named or none of them shows beats that count."""
+        every = frozenset(range(len(self._levels)))
+        self._trusted = frozenset(leads) or every
+        if self._lead is None or self._lead in self._trusted:
+            return
+        # What was measured in a lead at the instants of false beats is no level: take its largest recent maximum.
+        end = self._source.confirmed
+        first = end - self._samples(self._settings.relearning_s)
+        largest = {lead: self._source.largest_height(lead, first, end) for lead in sorted(self._trusted)}
+        best = max(largest, key=lambda lead: largest[lead])
+        if largest[best] <= 2 * self._settings.floor_mv:
+            self._trusted = every
+            return
+        self._lead = best
+        self._levels[best] = _Level()
+        self._levels[best].beats.append(largest[best])
+
     def clear_leads(self) -> list[int]:
         """Return the leads whose beats stand out well, lowest column first; none while that is unknown."""
         ratio = self._settings.clear_ratio
-        return [lead for lead, level in enumerate(self._levels) if level.ratio() >= ratio]
+        return [lead for lead in sorted(self._trusted) if self._levels[lead].ratio() >= ratio]
 
     # --- start ----------------------------------------------------------------------------------------------
 
@@ -268,7 +291,9 @@ class QrsDecision:
         oldest = now - self._samples(self._settings.search_back_reach_s)
         self._rejected = [candidate for candidate in self._rejected if candidate.sequence >= oldest]
         for candidate in self._rejected:
-            if not first < candidate.sequence < now or not self._levels[candidate.lead].beats:
+            if candidate.lead not in self._trusted or not self._levels[candidate.lead].beats:
+                continue
+            if not first < candidate.sequence < now:
                 continue
             needed_share = self._settings.search_back_ratio if candidate.lead == self._lead else 1.0
             needed = self._threshold(candidate.lead, candidate.sequence, needed_share)
@@ -309,9 +334,12 @@ class QrsDecision:
 
     def _choose_lead(self) -> None:
         assert self._last is not None
-        self._lead = self._last.lead
+        if self._last.lead in self._trusted:
+            self._lead = self._last.lead
+        assert self._lead is not None
         ratio = self._settings.lead_ratio * self._levels[self._lead].ratio()
-        for lead, level in enumerate(self._levels):
+        for lead in sorted(self._trusted):
+            level = self._levels[lead]
             if level.ratio() > ratio and median(level.beats) > 2 * self._settings.floor_mv:
                 self._lead, ratio = lead, level.ratio()
 

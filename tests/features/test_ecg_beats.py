@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from edge.conditioning.quality import SignalQuality
 from edge.features.ecg_beats import EcgBeats
 from edge.messages import Channel, ChannelKind, Quality
 from tests.features.ecg_signals import blocks, ecg, hump, regular, triangle
@@ -303,3 +304,33 @@ def test_a_real_record_with_bigeminy(record, most_errors):
     distance = np.abs(found[:, None] - truth)
     n_errors = (distance.min(axis=1) > 0.15).sum() + (distance.min(axis=0) > 0.15).sum()
     assert n_errors <= most_errors
+
+
+def test_a_lead_full_of_noise_is_left_when_the_quality_says_so():
+    """The strong lead drowns in noise: beats go on from the weak one, and no noise is counted after the verdict."""
+    truth = regular(75, 60)
+    rng = np.random.default_rng(4)
+    values = np.stack([ecg(truth, 60, qrs_mv=0.4, t_mv=0.1, noise_mv=0.02), ecg(truth, 60, qrs_mv=1.5)], axis=1)
+    values[20 * 250 :, 1] += rng.normal(0.0, 1.0, 40 * 250)
+    stage, quality, beats = EcgBeats(), SignalQuality(), []
+
+    for item in blocks(values, names=("I", "II")):
+        if quality.push(item):
+            stage.trust(quality.usable_channels)
+        beats += stage.push(item)
+
+    assert quality.usable_channels == {"I"}
+    late_s = times_s(beats)[times_s(beats) > 24]
+    expected = truth[(truth > 24) & (truth < 59)]
+    assert len(late_s[late_s < 59]) == len(expected)
+    assert np.abs(late_s[late_s < 59] - expected).max() < 0.015
+
+
+def test_without_any_trusted_lead_the_detector_goes_on():
+    """An unusable signal is marked by its quality, not by silence."""
+    stage = EcgBeats()
+    stage.trust(())
+
+    beats = [beat for item in blocks(ecg(regular(75, 20), 20)) for beat in stage.push(item)] + stage.flush()
+
+    assert len(beats) == len(regular(75, 20))
