@@ -132,7 +132,7 @@ class RhythmChange:
     at_ns: int
     sequence: int
     label: str
-    """WFDB rhythm name without the bracket: ``N``, ``SBR``, ``SVTA``, ``VT``, ``AFIB``, ``ASYS``, ``B``, ``T``."""
+    """WFDB rhythm name without the bracket: ``N``, ``SBR``, ``SVTA``, ``VT``, ``VF``, ``AFIB``, ``ASYS``, ``B``, ``T``."""
 
 
 class AlertKind(StrEnum):

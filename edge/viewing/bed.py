@@ -35,6 +35,7 @@ RHYTHM_NAMES = {
     "B": "bigeminy",
     "AFIB": "irregular (AF suspected)",
     "VT": "ventricular tachycardia?",
+    "VF": "VENTRICULAR FIBRILLATION?",
     "ASYS": "NO BEATS",
     "NOISE": "cannot tell",
 }
