@@ -151,6 +151,32 @@ def test_a_gap_is_announced_and_takes_the_rate_away():
     assert only(Beat, [b for b in only(Beat, after) if b.at_ns > 50e9])[0].rr_ms is None
 
 
+def test_after_a_device_reset_nothing_from_before_leaks_into_a_beat():
+    """The size of the hole is unknown, so the sample counter shows no jump: only the announced gap separates the two."""
+    pipeline = new_pipeline()
+    values = ecg("sinus", 60)
+    run(pipeline, blocks(values[: 30 * RATE_HZ], 50))
+    gap = Gap(
+        sensor="bed",
+        stream="ecg",
+        start_ns=30_000_000_000,
+        end_ns=50_000_000_000,
+        n_missing=None,
+        reason="device-reset",
+    )
+    second = [
+        replace(each, start_ns=each.start_ns + 20_000_000_000)
+        for each in blocks(values[30 * RATE_HZ :], 50, first=30 * RATE_HZ)
+    ]
+
+    after = run(pipeline, [gap, *second])
+
+    beats = [beat for beat in only(Beat, after) if beat.at_ns >= 50e9]
+    qualities = [each for each in only(Quality, after) if each.at_ns > 50e9]
+    assert beats[0].rr_ms is None
+    assert "settling" in qualities[0].reasons
+
+
 def test_a_lost_link_raises_a_technical_alert_by_the_passing_of_time_alone():
     """No data can be the reason for an alert that data would have to trigger."""
     pipeline = new_pipeline()
