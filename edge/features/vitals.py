@@ -16,6 +16,7 @@ from edge.features.heart_rate import heart_rate_bpm
 from edge.features.hrv import Hrv, HrvSettings, heart_rate_variability
 from edge.messages import (
     Beat,
+    ChannelKind,
     Gap,
     Measurement,
     Quality,
@@ -83,7 +84,7 @@ class VitalsStage:
                 return [self._vitals(item.at_ns)]
             case Beat():
                 self._stream(item.sensor, item.stream).add_beat(item)
-            case Quality():
+            case Quality(kind=ChannelKind.ECG):
                 self._stream(item.sensor, item.stream).add_quality(item)
             case Gap():
                 if (item.sensor, item.stream) in self._streams:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-from edge.messages.signals import Samples
+from edge.messages.signals import ChannelKind, Samples
 
 Json = None | bool | int | float | str | list["Json"] | dict[str, "Json"]
 """What may stand in a published body."""
@@ -31,6 +31,8 @@ class Quality:
     """The best channel, where the stream has several."""
     sequence: int = 0
     """Index of the sample at ``at_ns``."""
+    kind: ChannelKind = ChannelKind.ECG
+    """What the judged channels measure."""
 
 
 class BeatKind(StrEnum):
@@ -67,6 +69,95 @@ class Beat:
     """Found by search-back, so emitted later than usual."""
     is_noise_suspect: bool = False
     """Detected while the signal was below the quality threshold: kept out of every rate."""
+    channel: str | None = None
+    """The lead in which it was timed and described."""
+    is_after_compensatory_pause: bool = False
+    """It ends the full pause after a premature beat: the two intervals together are two usual ones."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pulse:
+    """One pulse wave in a photoplethysmogram (PPG), at its foot: where the blood volume begins to rise."""
+
+    sensor: str
+    stream: str
+    channel: str
+    at_ns: int
+    sequence: int
+    """Sample index of the foot in its stream."""
+    interval_ms: float | None
+    """Interval to the previous pulse; None after a gap or at the start."""
+    amplitude: float
+    """Rise from foot to peak, in the channel's unit."""
+    baseline: float
+    """Raw level at the foot, in the channel's unit: the non-pulsatile part."""
+    quality: float
+    """Signal-quality index 0–1 around the pulse."""
+    is_noise_suspect: bool = False
+    """Found while the signal was below the quality threshold or the body moved: kept out of every rate."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Breath:
+    """One breath, at the beginning of its inspiration."""
+
+    sensor: str
+    stream: str
+    at_ns: int
+    interval_s: float | None
+    """Time since the breath before; None after a gap or at the start."""
+    amplitude: float
+    """Swing of the breath in the channel's unit."""
+    quality: float
+    """Signal-quality index 0–1 around the breath."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Estimate:
+    """A value that a stage computed from samples for one instant, or why it could not; `vitals` chooses among them."""
+
+    sensor: str
+    stream: str
+    measure: str
+    """Name with unit: ``pulse_rate_bpm``, ``respiratory_rate_bpm``, ``qtc_ms`` …"""
+    value: float | None
+    unit: str
+    """UCUM code."""
+    at_ns: int
+    quality: float
+    """How far it can be trusted, 0–1; 0 where there is no value."""
+    method: str
+    """A short stable word for the way it was found: ``impedance``, ``ppg-amplitude``, ``fridericia`` …"""
+    absent: str | None = None
+    """Why there is no value; None exactly when there is one."""
+    valid_for_s: float = 5.0
+    """After this age the value is stale: neither shown nor scored."""
+
+
+class ActivityLevel(StrEnum):
+    """How much a person moves."""
+
+    STILL = "still"
+    MOVING = "moving"
+    WALKING = "walking"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Activity:
+    """What an accelerometer says of one second that ends at ``at_ns``."""
+
+    sensor: str
+    stream: str
+    at_ns: int
+    level: ActivityLevel
+    intensity_mps2: float
+    """Standard deviation of the acceleration's magnitude over the second."""
+    cadence_hz: float | None = None
+    """Steps a second while walking."""
+    posture: str | None = None
+    """``upright``, ``supine``, ``prone``, ``left``, ``right``; None where the placement is not known or the body moves."""
+    impact_mps2: float | None = None
+    """Largest magnitude of the second, where it was an impact after a phase of free fall or a large swing."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
