@@ -170,6 +170,12 @@ class Measurement:
     quality: float | None = None
     source: str = ""
     """Sensor and stream it was taken from, ``chest/ecg``."""
+    method: str = ""
+    """How it was found, where there are several ways: ``fusion:impedance+ecg``, ``fridericia``, ``device`` …"""
+    measured_at_ns: int | None = None
+    """When it was measured, where that is not now: a cuff pressure, a spot temperature."""
+    trend_per_h: float | None = None
+    """Change per hour over the recent past, in ``unit`` per hour; None where that is not known."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

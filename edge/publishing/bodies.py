@@ -122,6 +122,10 @@ class ReadingBody(Envelope):
     unit: str
     """UCUM."""
     quality: QualityBody
+    method: str | None
+    """How it was found, where there are several ways: ``device``, ``pulses``, ``fusion:impedance+ecg``; else null."""
+    trend_per_h: float | None
+    """Change per hour over the recent past, for what changes slowly; null where that is not known."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

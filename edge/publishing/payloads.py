@@ -9,11 +9,9 @@ from __future__ import annotations
 
 import collections
 import json
-import math
 import uuid
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from edge.messages import (
@@ -32,11 +30,11 @@ from edge.messages import (
 from edge.outbox.record import Entry, Lane, Loss, Record
 from edge.publishing import bodies
 from edge.publishing.codes import Code, code_of
+from edge.publishing.json_values import clean, finite, wall_time
 from edge.publishing.topics import Topics, measure_segment
 
 _RECORD_IDS = uuid.UUID("7c3a4a86-6f0e-4f0e-9d2c-2f1f6f0b7f5a")
 """Name space of record identifiers: `uuid5` of gateway, epoch and sequence."""
-_EPOCH_START = datetime(1970, 1, 1, tzinfo=UTC)
 _STATUS_EXPIRY_S = 86_400.0
 
 
@@ -106,6 +104,7 @@ class Payloads:
             at_ns=at_ns,
             device=sensor or measurement.source.split("/")[0] or None,
             valid_for_s=self._settings.reading_valid_for_s,
+            measurement=measurement,
         )
 
     def reading(self, reading: Reading) -> Entry:
@@ -263,12 +262,14 @@ class Payloads:
         at_ns: int,
         device: str | None,
         valid_for_s: float,
+        measurement: Measurement | None = None,
     ) -> Entry:
         topic = self.topics.reading(measure)
         number = finite(value)
         if number is None:
             absent = absent or ("not-a-number" if value is not None else "unknown")
-        envelope = self._envelope(bodies.ReadingBody, topic, at_ns, device=device)
+        own_ns = at_ns if measurement is None or measurement.measured_at_ns is None else measurement.measured_at_ns
+        envelope = self._envelope(bodies.ReadingBody, topic, own_ns, device=device)
         body = bodies.ReadingBody(
             **(envelope | {"valid_until": self._time(at_ns + round(valid_for_s * 1e9))}),
             measure=measure,
@@ -277,6 +278,8 @@ class Payloads:
             absent=absent if number is None else None,
             unit=unit,
             quality=_quality(quality, is_valid=number is not None and not reasons, reasons=reasons),
+            method="device" if measurement is None else measurement.method or None,
+            trend_per_h=None if measurement is None else finite(measurement.trend_per_h),
         )
         return Entry(lane=Lane.READING, topic=topic, body=_encoded(body), expiry_s=valid_for_s)
 
@@ -338,36 +341,6 @@ def seal(record: Record, *, gateway: str, published_ns: int, is_history: bool) -
 def schema_of(record: Record) -> str:
     """Return the schema that the record's body names, for the MQTT 5 user property; empty for an empty body."""
     return str(json.loads(record.body)["schema"]) if record.body else ""
-
-
-def wall_time(wall_ns: int) -> str:
-    """Return nanoseconds since 1970 as RFC 3339 in UTC with milliseconds.
-
-    Examples
-    --------
-    >>> wall_time(1_500_000_000)
-    '1970-01-01T00:00:01.500Z'
-    """
-    at = _EPOCH_START + timedelta(milliseconds=wall_ns // 1_000_000)
-    return at.isoformat(timespec="milliseconds").replace("+00:00", "Z")
-
-
-def finite(value: float | None) -> float | None:
-    """Return `value`, or None for NaN and infinities, which JSON does not know."""
-    return value if value is not None and math.isfinite(value) else None
-
-
-def clean(value: Any) -> Json:
-    """Return `value` with every number that is not finite replaced by None and every other type by its text."""
-    if isinstance(value, Mapping):
-        return {str(key): clean(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [clean(item) for item in value]
-    if isinstance(value, bool | int | str) or value is None:
-        return value
-    if isinstance(value, float):
-        return finite(value)
-    return str(value)
 
 
 def _encoded(body: bodies.Envelope) -> bytes:

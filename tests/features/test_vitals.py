@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from edge.features.vitals import VitalsStage
-from edge.messages import Beat, Gap, Quality, Reading, ReadingStatus, SensorStatus, Tick
+from edge.messages import Beat, ChannelKind, Estimate, Gap, Quality, Reading, ReadingStatus, SensorStatus, Tick
 
 S = 10**9
 
@@ -247,3 +249,80 @@ def test_a_signal_that_stops_is_no_slowing_heart():
 
     assert all(value is None or value == pytest.approx(72.3, abs=0.5) for value in shown)
     assert shown[-1] is None
+
+
+def pulse_rate(at_s, value=71.0, **kwargs):
+    fields = {
+        "sensor": "finger",
+        "stream": "ppg",
+        "measure": "pulse_rate_bpm",
+        "unit": "/min",
+        "quality": 0.9,
+        "method": "pulses",
+        **kwargs,
+    }
+    return Estimate(value=value, at_ns=round(at_s * S), **fields)
+
+
+def test_a_value_computed_from_samples_is_shown_with_its_way():
+    """The runtime's own pulse rate is a vital sign like any other, and goes when its stage falls silent."""
+    out = live([], 12, extra=[(k + 0.9, pulse_rate(k + 0.9)) for k in range(3)])
+
+    assert out[3].measurements["pulse_rate_bpm"].value == 71
+    assert out[3].measurements["pulse_rate_bpm"].method == "pulses"
+    assert absent(out[12], "pulse_rate_bpm") == "stale"
+
+
+def test_the_device_s_own_value_stands_while_it_has_one():
+    """An oximeter's pulse rate comes before ours; when it has none, ours takes its place."""
+    own = Reading(
+        sensor="finger",
+        measure="pulse_rate_bpm",
+        value=68.0,
+        unit="/min",
+        measured_at_ns=S,
+        status=ReadingStatus.VALID,
+        valid_for_s=4.0,
+    )
+    out = live([], 8, extra=[(1.0, own), *((k + 0.5, pulse_rate(k + 0.5)) for k in range(8))])
+
+    assert out[3].measurements["pulse_rate_bpm"].value == 68
+    assert out[7].measurements["pulse_rate_bpm"].value == 71
+
+
+def test_an_uncalibrated_saturation_is_not_shown_beside_a_calibrated_one():
+    """Two saturations would be read as two opinions; alone, the uncalibrated one is there under its own name."""
+    rough = pulse_rate(0.9, 91.0, measure="spo2_uncalibrated_pct", unit="%", method="uncalibrated")
+
+    alone = live([], 1, extra=[(0.9, rough)])
+    beside = live([], 1, extra=[(0.9, rough), (0.9, spo2(0.9, 97.0))])
+
+    assert alone[1].measurements["spo2_uncalibrated_pct"].value == 91
+    assert absent(beside[1], "spo2_uncalibrated_pct") == "calibrated-elsewhere"
+
+
+def test_a_person_without_an_ecg_has_coverage_and_quality_of_another_stream():
+    """A wrist wearable alone: how well its light is seen is what coverage says."""
+    stage = VitalsStage()
+    for second in range(1, 11):
+        index = 0.9 if second % 2 else 0.1
+        stage.push(replace(verdict(second, index=index), stream="ppg", kind=ChannelKind.PPG))
+
+    (vitals,) = stage.push(Tick(at_ns=10 * S))
+
+    assert (vitals.coverage_pct, vitals.quality) == (50.0, 0.1)
+    assert "heart_rate_bpm" not in vitals.measurements
+
+
+def test_a_poor_light_signal_does_not_touch_the_heart_rate():
+    """Each vital sign is judged by its own signal."""
+    stage = VitalsStage()
+    for second in range(1, 21):
+        for at in (second - 0.9, second - 0.4):
+            stage.push(beat(at, 500.0))
+        stage.push(verdict(second))
+        stage.push(replace(verdict(second, index=0.0, reasons=("motion",)), stream="ppg", kind=ChannelKind.PPG))
+    (vitals,) = stage.push(Tick(at_ns=20 * S))
+
+    assert rate(vitals) == pytest.approx(120)
+    assert (vitals.quality, vitals.reasons) == (0.9, ())

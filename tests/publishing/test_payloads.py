@@ -19,7 +19,8 @@ from edge.messages import (
     Statistic,
 )
 from edge.outbox.record import Lane, Record
-from edge.publishing.payloads import clean, schema_of, seal, wall_time
+from edge.publishing.json_values import clean, wall_time
+from edge.publishing.payloads import schema_of, seal
 from edge.publishing.schemas import all_schemas
 from tests.fakes.contract import (
     ABSENT,
@@ -92,11 +93,23 @@ def test_a_reading_is_that_of_the_contract():
         "absent": None,
         "unit": "/min",
         "quality": {"valid": True, "index": 0.94, "reasons": []},
+        "method": None,
+        "trend_per_h": None,
         "seq": 981_233,
         "epoch": "c0ffee42",
         "published_at": "2026-03-01T07:00:06.120Z",
         "hist": False,
     }
+
+
+def test_a_spot_reading_carries_its_own_instant_and_trend():
+    """A cuff pressure is as old as it is, however often it is said again; it stays valid from the last time it was said."""
+    cuff = Measurement(value=120.0, unit="mm[Hg]", source="cuff", method="device", measured_at_ns=0, trend_per_h=-4.5)
+
+    body = validated(sent(payloads().measurement("systolic_mmhg", cuff, 600 * 10**9)))
+
+    assert (body["measured_at"], body["valid_until"]) == ("2026-03-01T07:00:04.120Z", "2026-03-01T07:10:19.120Z")
+    assert (body["method"], body["trend_per_h"]) == ("device", -4.5)
 
 
 def test_every_kind_of_message_is_valid():
