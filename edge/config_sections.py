@@ -113,6 +113,18 @@ class Sensor:
     max_silence_s: Positive = 5.0
     """Seconds without data after which the link counts as silent.  Default: ten times the
     longest pause between two notifications of common sensors, 0.56 s (Polar H10, 73 samples at 130 Hz), rounded down."""
+    placement: Annotated[Literal["chest", "waist", "wrist", "finger"] | None, Field(examples=["chest"])] = None
+    """Where it is worn.  Default: not known, and then no posture is told; x points to the person's right, y to the head
+    and z to the front."""
+    spo2_calibration: Annotated[tuple[tuple[float, float], ...], Field(examples=[[[0.5, 98.0], [1.0, 85.0]]])] = ()
+    """Pairs of ratio of ratios and oxygen saturation, %, measured for this kind of sensor, such as
+    ``[[0.5, 98], [1.0, 85]]``.  Default: none, and then a saturation computed from its light is published as
+    ``spo2_uncalibrated_pct`` and never alarmed on."""
+
+    def __post_init__(self) -> None:
+        ratios = [ratio for ratio, _ in self.spo2_calibration]
+        if len(ratios) == 1 or ratios != sorted(set(ratios)):
+            raise ValueError("expected spo2_calibration of two pairs or more with rising ratios")
 
 
 @with_config(_STRICT)

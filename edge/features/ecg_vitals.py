@@ -6,10 +6,8 @@ import math
 from collections import deque
 from dataclasses import dataclass, field
 
-import numpy as np
-
 from edge.features.heart_rate import heart_rate_bpm
-from edge.features.hrv import Hrv, HrvSettings, heart_rate_variability
+from edge.features.hrv import Hrv, HrvSettings, HrvWindow
 from edge.features.signal_state import SignalState, SignalStateSettings
 from edge.messages import Beat, Gap, Measurement, Quality
 
@@ -28,12 +26,8 @@ class EcgVitalsSettings:
     """A beat may be this old when it is reported; a pause is counted from after it (`EcgBeats`: 0.48 s in the median)."""
     rr_age_s: float = 30.0
     """Older RR intervals do not count in the rate: twelve intervals at 30 bpm take 24 s."""
-    rmssd_window_s: float = 60.0
-    """RMSSD is taken over the last minute: the usual ultra-short window, it settles fast."""
-    sdnn_window_s: float = 300.0
-    """SDNN is taken over five minutes, the standard short recording (Task Force 1996)."""
     hrv: HrvSettings = field(default_factory=HrvSettings)
-    """Which intervals count in the variability."""
+    """Which intervals count in the variability, over one minute and over five."""
 
 
 class EcgVitals:
@@ -58,6 +52,7 @@ class EcgVitals:
         self._is_doubtful: deque[bool] = deque()
         self._rr_ms: deque[float] = deque()  # NaN where one of the two beats is in doubt
         self._rate_from_ns: int | None = None
+        self._hrv = HrvWindow(settings.hrv)
 
     def add_beat(self, beat: Beat) -> None:
         """Keep `beat`; it is in doubt when its second was already called unusable."""
@@ -70,7 +65,8 @@ class EcgVitals:
         self._rr_ms.append(beat.rr_ms if beat.rr_ms is not None and is_trusted else math.nan)
         self._beats_at_ns.append(beat.at_ns)
         self._is_doubtful.append(is_doubtful)
-        while self._beats_at_ns[0] < beat.at_ns - round(self._settings.sdnn_window_s * _NS_PER_S):
+        self._hrv.add(beat, is_doubtful=is_doubtful)
+        while self._beats_at_ns[0] < beat.at_ns - round(self._settings.rr_age_s * _NS_PER_S):
             self._beats_at_ns.popleft()
             self._is_doubtful.popleft()
             self._rr_ms.popleft()
@@ -88,20 +84,15 @@ class EcgVitals:
 
     def measurements(self, at_ns: int) -> dict[str, Measurement]:
         """Return every value of this stream at `at_ns`, or why there is none."""
-        settings = self._settings
         quality = self.signal.quality(at_ns)
-        rate, reason = self._rate(at_ns)
-        rmssd_ms = sdnn_ms = None
         absent = self.signal.absent(at_ns)
-        if absent is None:
-            rmssd_ms = self._variability(at_ns, settings.rmssd_window_s).rmssd_ms
-            sdnn_ms = self._variability(at_ns, settings.sdnn_window_s).sdnn_ms
-        too_short = absent or "coverage"
-        return {
-            "heart_rate_bpm": self._measurement(rate, "/min", reason, quality),
-            "rmssd_ms": self._measurement(rmssd_ms, "ms", too_short, quality),
-            "sdnn_ms": self._measurement(sdnn_ms, "ms", too_short, quality),
-        }
+        rate, no_rate = self._rate(at_ns)
+        out = {"heart_rate_bpm": self._measurement(rate, "/min", no_rate, quality)}
+        for measure, value, window in _variability(*self._hrv.values(at_ns)):
+            unit = "%" if measure.endswith("_pct") else "ms"
+            shown = value if absent is None else None
+            out[measure] = self._measurement(shown, unit, absent or window.absent, quality)
+        return out
 
     def _doubt(self, from_ns: int) -> None:
         """Take the beats after `from_ns`, and the intervals that begin or end with them, out of every value."""
@@ -112,6 +103,7 @@ class EcgVitals:
             self._rr_ms[k] = math.nan
             if k + 1 < len(self._rr_ms):
                 self._rr_ms[k + 1] = math.nan
+        self._hrv.doubt(from_ns)
 
     def _measurement(self, value: float | None, unit: str, absent: str | None, quality: float | None) -> Measurement:
         return Measurement(
@@ -154,8 +146,18 @@ class EcgVitals:
                 recent.append(rr_ms)
         return recent[::-1]
 
-    def _variability(self, at_ns: int, window_s: float) -> Hrv:
-        from_ns = at_ns - round(window_s * _NS_PER_S)
-        first = next((k for k, beat_ns in enumerate(self._beats_at_ns) if beat_ns > from_ns), len(self._beats_at_ns))
-        rr_ms = np.array(self._rr_ms, dtype=np.float64)[first:]
-        return heart_rate_variability(rr_ms, window_s=window_s, settings=self._settings.hrv)
+
+def _variability(minute: Hrv, five: Hrv) -> tuple[tuple[str, float | None, Hrv], ...]:
+    """Return measure, value and window.
+
+    The plain names are those in most use: RMSSD of a minute, which settles fast; SDNN and pNN50 of five minutes, the
+    standard short recording (Task Force 1996).
+    """
+    return (
+        ("rmssd_ms", minute.rmssd_ms, minute),
+        ("sdnn_ms", five.sdnn_ms, five),
+        ("pnn50_pct", five.pnn50_pct, five),
+        ("rmssd_5min_ms", five.rmssd_ms, five),
+        ("sdnn_1min_ms", minute.sdnn_ms, minute),
+        ("pnn50_1min_pct", minute.pnn50_pct, minute),
+    )
