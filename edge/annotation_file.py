@@ -1,6 +1,6 @@
 """What the runtime decided, as a WFDB annotation file that any standard comparer can score.
 
-Adapter for ``wfdb`` (optional extra).  Written are beats (AAMI symbols), rhythm changes (``+`` with ``(AFIB`` …)
+Adapter for ``wfdb`` (optional extra).  Written are beats (AAMI symbols; pulses where there is no ECG), rhythm changes (``+`` with ``(AFIB`` …)
 and changes of signal quality (``~``).  Annotations are collected and written sorted when the writer is closed.
 
 References
@@ -21,7 +21,7 @@ import numpy as np
 
 from edge.acquisition.wfdb_file import load_wfdb, quiet
 from edge.errors import RecordingError
-from edge.messages import Beat, Quality, RhythmChange
+from edge.messages import Beat, BeatKind, Pulse, Quality, RhythmChange
 
 EXTENSION = "vte"
 """Annotator name of VitalEdge."""
@@ -103,7 +103,7 @@ class AnnotationWriter:
         """Findings before the first sample, which the format cannot hold: left out."""
         return self._n_outside
 
-    def add(self, finding: Beat | RhythmChange | Quality) -> None:
+    def add(self, finding: Beat | Pulse | RhythmChange | Quality) -> None:
         """Take note of `finding`, unless it is of another stream or a quality that repeats the one before.
 
         Raises
@@ -115,8 +115,9 @@ class AnnotationWriter:
             raise ValueError(f"{self._path} is closed")
         if self._stream is not None and not isinstance(finding, RhythmChange) and finding.stream != self._stream:
             return
-        if isinstance(finding, Beat):
-            annotation = _Annotation(finding.sequence, _BEAT_RANK, finding.kind.value, 0, "")
+        if isinstance(finding, Beat | Pulse):
+            kind = finding.kind if isinstance(finding, Beat) else BeatKind.NORMAL
+            annotation = _Annotation(finding.sequence, _BEAT_RANK, kind.value, 0, "")
         elif isinstance(finding, RhythmChange):
             annotation = _Annotation(finding.sequence, 1, "+", 0, f"({finding.label}")
         else:
@@ -125,7 +126,9 @@ class AnnotationWriter:
                 return
             self._last_quality = quality
             subtype = USABLE if finding.is_usable else UNREADABLE
-            annotation = _Annotation(finding.sequence, 0, "~", subtype, ",".join(quality[1]))
+            # The verdict comes at the end of its second and is about the whole of it: it stands at the beginning.
+            begin = max(0, finding.sequence - round(self._rate_hz)) if finding.sequence >= 0 else finding.sequence
+            annotation = _Annotation(begin, 0, "~", subtype, ",".join(quality[1]))
         if annotation.sample < 0:
             self._n_outside += 1
             return

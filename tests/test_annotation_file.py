@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from edge.acquisition.wfdb_file import load_wfdb, quiet
 from edge.annotation_file import AnnotationWriter
 from edge.errors import EdgeError, RecordingError
-from edge.messages import Beat, BeatKind, Quality, RhythmChange
+from edge.messages import Beat, BeatKind, Pulse, Quality, RhythmChange
 
 
 def beat(sequence: int, kind: BeatKind = BeatKind.NORMAL) -> Beat:
@@ -25,9 +25,24 @@ def rhythm(sequence: int, label: str) -> RhythmChange:
     return RhythmChange(at_ns=0, sequence=sequence, label=label)
 
 
-def quality(sequence: int, *reasons: str) -> Quality:
+def quality(begin: int, *reasons: str) -> Quality:
+    """The verdict on the second that begins at sample `begin`; it comes at the second's end."""
     return Quality(
-        sensor="s", stream="ecg", at_ns=0, index=0.5, is_usable=not reasons, reasons=reasons, sequence=sequence
+        sensor="s", stream="ecg", at_ns=0, index=0.5, is_usable=not reasons, reasons=reasons, sequence=begin + 360
+    )
+
+
+def pulse(sequence: int) -> Pulse:
+    return Pulse(
+        sensor="s",
+        stream="ppg",
+        channel="PLETH",
+        at_ns=0,
+        sequence=sequence,
+        interval_ms=None,
+        amplitude=1.0,
+        baseline=0.0,
+        quality=1.0,
     )
 
 
@@ -78,6 +93,15 @@ def test_only_changes_of_quality_are_written(tmp_path):
 
     assert rows == [(0, "~", ""), (720, "~", "lead-off,mains"), (1440, "~", "")]
     assert [subtype & 0x30 == 0x30 for subtype in read.subtype.tolist()] == [False, True, False]
+
+
+def test_the_pulses_of_a_recording_without_an_ecg_are_its_beats(tmp_path):
+    """A comparer expects beats: where the annotated stream is light, its pulses are written, each at its foot."""
+    with AnnotationWriter(tmp_path, "watch", 64.0, stream="ppg") as writer:
+        for finding in (pulse(10), pulse(60)):
+            writer.add(finding)
+
+    assert read_back(writer)[1] == [(10, "N", ""), (60, "N", "")]
 
 
 def test_one_stream_is_annotated(tmp_path):

@@ -21,7 +21,7 @@ from edge.cli.options import (
     option_error,
     positive,
 )
-from edge.messages import Alert, AlertState, Beat, Quality, RhythmChange, Vitals
+from edge.messages import Alert, AlertState, Beat, Pulse, Quality, RhythmChange, Vitals
 from edge.numerics_file import NumericsWriter
 from edge.pipeline import Finding
 from edge.replay import DEFAULT_BLOCK_SAMPLES, Replay, ReplayReport
@@ -112,7 +112,7 @@ class _Sinks:
     def take(self, finding: Finding) -> None:
         """Write one finding down."""
         match finding:
-            case Beat() | RhythmChange() | Quality() if self.annotations is not None:
+            case Beat() | Pulse() | RhythmChange() | Quality() if self.annotations is not None:
                 self.annotations.add(finding)
             case Vitals() if self._numerics is not None:
                 self._numerics.write(finding)
