@@ -17,78 +17,33 @@ References
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from types import MappingProxyType
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 
 from firmware_bridge.virtual.respiration import Respiration
-from firmware_bridge.virtual.rhythm import HeartBeat, Morphology
-from firmware_bridge.virtual.scenario import Rhythm
+from firmware_bridge.virtual.rhythm import HeartBeat
+from firmware_bridge.virtual.scenario import PatientSettings, Rhythm
 from firmware_bridge.virtual.trajectory import FloatArray
+from firmware_bridge.virtual.waves import (
+    SHAPES,
+    BeatForm,
+    Morphology,
+    Shape,
+    WaveTimes,
+    cycle_scale,
+    formed,
+    wave_times,
+)
 
 LEADS = ("II", "V1")
-REACH_BEFORE_S = 0.45
+REACH_BEFORE_S = 0.6
 """No wave of a beat begins earlier than this before its R peak."""
 REACH_AFTER_S = 1.1
 """No wave of a beat ends later than this after its R peak."""
 RAMP_S = 0.3
 """Time in which fibrillatory waves come and go."""
-
-
-@dataclass(frozen=True, slots=True)
-class Wave:
-    """One Gaussian: its place, its two widths and its height in each lead."""
-
-    offset_s: float
-    rise_s: float
-    """Standard deviation of the side before the peak."""
-    fall_s: float
-    height_mv: tuple[float, float]
-    """In leads II and V1."""
-    is_cycle_scaled: bool = False
-    """Whether place and widths grow with the square root of the cycle, as the QT interval does (Bazett)."""
-
-
-# Heights and widths are those of a normal adult: P 0.1-0.2 mV and 100 ms, QRS about 1 mV and 90 ms, PR 160 ms,
-# T 0.3 mV, QT 400 ms at 60 /min; V1 shows a small r, a deep S and a flat T.
-_NARROW_QRS = (
-    Wave(-0.026, 0.0085, 0.0085, (-0.10, 0.00)),
-    Wave(0.0, 0.0105, 0.0105, (1.05, 0.00)),
-    Wave(0.028, 0.009, 0.010, (-0.18, 0.00)),
-    Wave(-0.016, 0.010, 0.010, (0.0, 0.22)),
-    Wave(0.010, 0.012, 0.013, (0.0, -0.85)),
-)
-_NARROW_T = Wave(0.285, 0.060, 0.035, (0.30, 0.08), is_cycle_scaled=True)
-_P = (
-    Wave(-0.155, 0.024, 0.022, (0.14, 0.05)),
-    Wave(-0.120, 0.016, 0.016, (0.0, -0.05)),
-)
-_EARLY_P = (Wave(-0.140, 0.018, 0.018, (-0.07, 0.06)),)
-_WIDE_QRS = (
-    Wave(-0.050, 0.018, 0.018, (-0.12, 0.15)),
-    Wave(0.0, 0.030, 0.036, (1.35, -1.05)),
-    Wave(0.060, 0.022, 0.026, (0.22, -0.40)),
-)
-_WIDE_T = Wave(0.330, 0.070, 0.050, (-0.45, 0.38), is_cycle_scaled=True)
-_PACED_QRS = (
-    Wave(-0.095, 0.0018, 0.0018, (0.9, 0.7)),  # the spike, as an amplifier of 150 Hz leaves it
-    Wave(-0.040, 0.022, 0.024, (0.25, -0.20)),
-    Wave(0.0, 0.032, 0.038, (-1.00, -0.90)),
-)
-_PACED_T = Wave(0.330, 0.065, 0.048, (0.35, 0.35), is_cycle_scaled=True)
-
-WAVES: Mapping[Morphology, tuple[Wave, ...]] = MappingProxyType(
-    {
-        Morphology.CONDUCTED: (*_P, *_NARROW_QRS, _NARROW_T),
-        Morphology.ATRIAL_PREMATURE: (*_EARLY_P, *_NARROW_QRS, _NARROW_T),
-        Morphology.NO_P: (*_NARROW_QRS, _NARROW_T),
-        Morphology.VENTRICULAR: (*_WIDE_QRS, _WIDE_T),
-        Morphology.PACED: (*_PACED_QRS, _PACED_T),
-    }
-)
-"""Every shape a beat can have."""
+_LATER = frozenset({Morphology.ABERRANT, Morphology.ABERRANT_PREMATURE})
 
 
 class Electrocardiogram:
@@ -100,11 +55,27 @@ class Electrocardiogram:
         Makes this patient's hearts differ from another's: wave heights within 15 %, fibrillatory waves.
     respiration : Respiration
         Moves the heart and the electrodes.
+    settings : PatientSettings, optional
+        How much breathing is seen in the ECG.
     """
 
-    def __init__(self, rng: np.random.Generator, respiration: Respiration) -> None:
+    def __init__(
+        self, rng: np.random.Generator, respiration: Respiration, settings: PatientSettings | None = None
+    ) -> None:
+        settings = settings or PatientSettings()
         self._respiration = respiration
-        self._height_ratio = {morphology: rng.uniform(0.85, 1.15, size=len(WAVES[morphology])) for morphology in WAVES}
+        self._breath_ratio = settings.breath_ecg_ratio
+        self._breath_mv = settings.breath_baseline_mv
+        # Shapes that came later draw from a source of their own, so that a patient stays who they are.
+        later = rng.spawn(1)[0]
+        self._shapes = {
+            morphology: shape.personal(
+                (later if morphology in _LATER else rng).uniform(0.85, 1.15, size=len(shape.waves)).tolist()
+            )
+            for morphology, shape in SHAPES.items()
+        }
+        self._usual_mv = self._shapes[Morphology.CONDUCTED].height_mv
+        self._formed: dict[tuple[Morphology, BeatForm], Shape] = {}
         self._sway_hz = np.array([0.021, 0.047, 0.083])
         self._sway_phase = rng.uniform(0, 2 * np.pi, size=3)
         self._atrial = _FibrillatoryWaves(rng)
@@ -130,7 +101,7 @@ class Electrocardiogram:
         """
         breath = self._respiration.wave(at_s)
         sway = np.sin(2 * np.pi * self._sway_hz * at_s[:, None] + self._sway_phase).sum(axis=1)
-        wander = 0.03 * breath + 0.02 * sway
+        wander = self._breath_mv * breath + 0.02 * sway
         signal = np.column_stack([wander, 0.8 * wander])
         for beat in beats:
             first, last = np.searchsorted(at_s, [beat.at_s - REACH_BEFORE_S, beat.at_s + REACH_AFTER_S])
@@ -145,18 +116,37 @@ class Electrocardiogram:
                 signal += source.at(at_s) * presence(at_s, start_s, end_s)[:, None]
         return signal
 
+    def wave_times(self, beat: HeartBeat) -> WaveTimes:
+        """Return where the waves of a beat begin, peak and end."""
+        return wave_times(self._shape(beat), beat.at_s, beat.cycle_s)
+
+    def height_mv(self, beat: HeartBeat) -> tuple[float, float]:
+        """Return the largest deflection of each single wave of the QRS complex in leads II and V1, with its sign."""
+        size, qrs = self._size(beat), self._shape(beat).qrs
+        ii, v1 = (size * max((wave.height_mv[lead] for wave in qrs), key=abs) for lead in range(2))
+        return ii, v1
+
+    def _shape(self, beat: HeartBeat) -> Shape:
+        key = (beat.morphology, beat.form)
+        if key not in self._formed:
+            self._formed[key] = formed(self._shapes[beat.morphology], beat.morphology, beat.form, self._usual_mv)
+        return self._formed[key]
+
+    def _size(self, beat: HeartBeat) -> float:
+        # Breathing turns the axis of the heart: the same beat is a few percent taller or lower.
+        return beat.size_ratio * (1.0 + self._breath_ratio * float(self._respiration.wave(np.array([beat.at_s]))[0]))
+
     def _beat(self, offset_s: FloatArray, beat: HeartBeat) -> FloatArray:
-        scale = math.sqrt(min(1.5, max(0.25, beat.cycle_s)))
-        # Breathing turns the axis of the heart: the same beat is up to 5 % taller or lower.
-        size = beat.size_ratio * (1.0 + 0.05 * float(self._respiration.wave(np.array([beat.at_s]))[0]))
+        scale = cycle_scale(beat.cycle_s)
+        size = self._size(beat)
         signal = np.zeros((len(offset_s), 2))
         # Waves are laid over each other, not cut off at the next beat: at high rates T and P merge as on paper.
-        for wave, height_ratio in zip(WAVES[beat.morphology], self._height_ratio[beat.morphology], strict=True):
+        for wave in self._shape(beat).waves:
             stretch = scale if wave.is_cycle_scaled else 1.0
-            distance = offset_s - wave.offset_s * stretch
+            distance = offset_s - wave.peak_s(scale)
             width = np.where(distance < 0, wave.rise_s * stretch, wave.fall_s * stretch)
             shape = np.exp(-0.5 * (distance / width) ** 2)
-            signal += shape[:, None] * (np.array(wave.height_mv) * height_ratio * size)
+            signal += shape[:, None] * (np.array(wave.height_mv) * size)
         return signal
 
 

@@ -184,6 +184,14 @@ def _mains(self: _Disturbance, index: np.ndarray, at_s: FloatArray, values: Samp
     return np.asarray(values + self.fault.parameter("amplitude_mv") * hum[:, None] * share)
 
 
+def _ambient_light(self: _Disturbance, index: np.ndarray, at_s: FloatArray, values: Samples) -> Samples:
+    """Add the same stray light to both colours: the ratio of their pulses to their steady light comes out wrong."""
+    del index
+    if self.family != "ppg":
+        return values
+    return values + self.fault.parameter("light_counts") * self.onset(at_s)
+
+
 _EFFECTS = {
     FaultKind.NOISE: _noise,
     FaultKind.BASELINE_WANDER: _baseline_wander,
@@ -191,4 +199,5 @@ _EFFECTS = {
     FaultKind.LEAD_OFF: _lead_off,
     FaultKind.SATURATION: _saturation,
     FaultKind.MAINS: _mains,
+    FaultKind.AMBIENT_LIGHT: _ambient_light,
 }

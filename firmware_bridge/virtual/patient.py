@@ -13,6 +13,8 @@ The shortest way to a signal with known beats::
     signals.acceleration_mps2                   # (3000, 3) at 50 Hz
     [(beat.at_s, beat.kind) for beat in signals.truth.beats]    # R peaks, AAMI classes N S V Q
     signals.truth.rhythms                       # spans with WFDB names: N SBR AFIB VT B T ...
+    signals.truth.beats[0].waves.pr_ms          # where P, QRS and T begin and end, beat by beat
+    signals.truth.pulses, .breaths, .apnoeas, .motions, .events     # see `truth.Truth`
     patient.vitals_at(60.0).spo2_pct            # what a perfect oximeter shows at 60 s
 
 `load_scenario("demo")` of `scenario_file` gives a whole story instead of one state.  Two patients with the same
@@ -22,6 +24,7 @@ scenario are alike to the last bit, in whatever pieces they are read: signals ar
 from __future__ import annotations
 
 import math
+from bisect import bisect_left, bisect_right
 from collections import deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -29,7 +32,7 @@ from types import MappingProxyType
 
 import numpy as np
 
-from edge.messages import BeatKind, Channel, ChannelKind, Samples, StreamInfo
+from edge.messages import Channel, ChannelKind, Samples, StreamInfo
 from firmware_bridge.virtual import ecg, pulse
 from firmware_bridge.virtual.faults import FrontEnd
 from firmware_bridge.virtual.motion import STANDARD_GRAVITY_MPS2, Motion
@@ -38,6 +41,7 @@ from firmware_bridge.virtual.rhythm import BeatSequence, HeartBeat, RhythmStart
 from firmware_bridge.virtual.scenario import PatientState, Rhythm, Scenario
 from firmware_bridge.virtual.source import SourceVitals
 from firmware_bridge.virtual.trajectory import FloatArray, Trajectory
+from firmware_bridge.virtual.truth import RhythmSpan, TrueBeat, Truth
 
 ECG_RANGE_MV = 5.0
 """IEC 60601-2-27 asks a monitor for at least +-5 mV."""
@@ -49,6 +53,9 @@ PULSE_WINDOW_S = 8.0
 """Oximeters average over about this time (ISO 80601-2-61 asks to state it; 8 s is a common setting)."""
 WEAKEST_PULSE_RATIO = 0.15
 """Pulses weaker than this are not counted by an oximeter."""
+LIGHT_LAG_S = 0.06
+LIGHT_PER_AXIS = np.array([0.5, 1.0, 0.7])
+"""How much each axis of the chest counts in the motion of the light at the finger; own choice."""
 _MEMORY_S = 12.0
 
 
@@ -80,35 +87,6 @@ NOISE_RMS: Mapping[str, float] = MappingProxyType(
     {"ecg": 0.008, "ppg": 25.0, "respiration": 0.01, "acceleration": 0.02}
 )
 """White noise of a good front end, in the unit of the stream: 8 uV on the ECG."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TrueBeat:
-    """A beat that really happened."""
-
-    at_s: float
-    """Instant of the R peak."""
-    kind: BeatKind
-    pulse_ratio: float
-    """Strength of its pulse, 1 for a well filled sinus beat."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RhythmSpan:
-    """A stretch of one rhythm."""
-
-    start_s: float
-    end_s: float
-    label: str
-    """WFDB name, such as ``N``, ``AFIB``, ``VT``."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Truth:
-    """What really happened in a stretch of time."""
-
-    beats: tuple[TrueBeat, ...]
-    rhythms: tuple[RhythmSpan, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -151,15 +129,22 @@ class VirtualPatient:
         seeds = np.random.SeedSequence(scenario.patient.seed).spawn(5)
         heart, breath, skin, finger, body = (np.random.default_rng(seed) for seed in seeds)
         self._scenario = scenario
+        self._person = scenario.patient
         self._history_s = history_s
         self._respiration = Respiration(states, breath)
-        self._sequence = BeatSequence(states, self._respiration, heart, age_years=scenario.patient.age_years)
-        self._ecg = ecg.Electrocardiogram(skin, self._respiration)
+        self._sequence = BeatSequence(
+            states,
+            self._respiration,
+            heart,
+            age_years=self._person.age_years,
+            breath_rr_ratio=self._person.breath_rr_ratio,
+        )
+        self._ecg = ecg.Electrocardiogram(skin, self._respiration, self._person)
         self._spo2_pct = _follow(states, "spo2_pct", time_constant_s=12.0)
         self._temperature_c = _follow(states, "temperature_c", time_constant_s=300.0)
         self._systolic_mmhg = _follow(states, "systolic_mmhg", time_constant_s=20.0)
         self._diastolic_mmhg = _follow(states, "diastolic_mmhg", time_constant_s=20.0)
-        self._ppg = pulse.Photoplethysmogram(states, self._spo2_pct, self._respiration, finger)
+        self._ppg = pulse.Photoplethysmogram(states, self._spo2_pct, self._respiration, finger, self._person)
         self._motion = Motion(states, self._respiration, body)
         self._streams = tuple(
             StreamInfo(name=name, channels=CHANNELS[name], nominal_rate_hz=float(scenario.sensor.rate_hz(name)))
@@ -168,7 +153,7 @@ class VirtualPatient:
         )
         self._beats: deque[HeartBeat] = deque()
         # What signals and vital signs still need; kept apart so that a long history costs nothing per frame.
-        self._recent: deque[HeartBeat] = deque()
+        self._recent: list[HeartBeat] = []
         self._starts: deque[RhythmStart] = deque()
         self._known_until_s = -math.inf
         self._n_read = {info.name: 0 for info in self._streams}
@@ -240,19 +225,36 @@ class VirtualPatient:
         return self.take(to_s - from_s, with_faults=with_faults)
 
     def truth(self, from_s: float, to_s: float) -> Truth:
-        """Return beats and rhythms between two instants, as far back as the history goes."""
+        """Return what really happens between two instants; beats and pulses as far back as the history goes."""
         self._know_until(to_s)
-        beats = tuple(
-            TrueBeat(at_s=beat.at_s, kind=beat.kind, pulse_ratio=beat.pulse_ratio)
-            for beat in self._beats
-            if from_s <= beat.at_s < to_s
-        )
         spans = tuple(
             RhythmSpan(start_s=max(from_s, start.at_s), end_s=min(to_s, end_s), label=start.label)
             for start, end_s in self._spans()
             if start.at_s < to_s and end_s > from_s and end_s > start.at_s
         )
-        return Truth(beats=beats, rhythms=spans)
+        pulses = (self._ppg.pulse(beat) for beat in self._beats if from_s - 1.0 <= beat.at_s < to_s)
+        return Truth(
+            beats=tuple(self._true_beat(beat) for beat in self._beats if from_s <= beat.at_s < to_s),
+            rhythms=spans,
+            pulses=tuple(each for each in pulses if from_s <= each.foot_s < to_s),
+            breaths=self._respiration.breaths(from_s, to_s),
+            apnoeas=self._respiration.apnoeas(from_s, to_s),
+            motions=self._motion.motions(from_s, to_s),
+            events=self._motion.events(from_s, to_s),
+        )
+
+    def _true_beat(self, beat: HeartBeat) -> TrueBeat:
+        return TrueBeat(
+            at_s=beat.at_s,
+            kind=beat.kind,
+            pulse_ratio=beat.pulse_ratio,
+            rr_s=beat.rr_s,
+            morphology=beat.morphology,
+            is_premature=beat.is_premature,
+            is_after_compensatory_pause=beat.is_after_compensatory_pause,
+            height_mv=self._ecg.height_mv(beat),
+            waves=self._ecg.wave_times(beat),
+        )
 
     def vitals_at(self, at_s: float) -> SourceVitals:
         """Return what perfect instruments show at an instant; without a pulse there is no saturation and no pressure."""
@@ -281,7 +283,8 @@ class VirtualPatient:
         rate_hz = self._scenario.sensor.rate_hz(stream)
         at_s = (index * rate_hz + np.arange(rate_hz)) / rate_hz
         self._know_until(index + 1.0 + ecg.REACH_BEFORE_S)
-        beats = [beat for beat in self._recent if index - pulse.REACH_AFTER_S < beat.at_s < index + 2.0]
+        first = bisect_right(self._recent, index - pulse.REACH_AFTER_S, key=_instant)
+        beats = self._recent[first : bisect_left(self._recent, index + 2.0, key=_instant)]
         values = self._signal(stream, at_s, beats)
         # Noise belongs to the second it is in, not to the order in which seconds are made.
         key = (self._scenario.patient.seed, 71, list(CHANNELS).index(stream), index)
@@ -298,10 +301,32 @@ class VirtualPatient:
             ]
             return self._ecg.at(at_s, beats, rhythms)
         if stream == "ppg":
-            return self._ppg.at(at_s, beats)
+            light = self._ppg.at(at_s, beats)
+            return light * (1.0 + self.light_motion(at_s)[:, None]) if self._motion.is_ever_moving else light
         if stream == "respiration":
-            return (0.8 * self._respiration.wave(at_s))[:, None]
+            return self._impedance(at_s, beats)[:, None]
         return self._motion.at(at_s)
+
+    def light_motion(self, at_s: FloatArray) -> FloatArray:
+        """Return by how much movement changes the light, relative to it: the artefact in both colours of the PPG.
+
+        Tissue is pressed and blood sloshes a little later than the chest is accelerated.
+        """
+        movement = self._motion.movement(at_s - LIGHT_LAG_S)
+        return np.asarray(self._person.motion_light_ratio * movement @ LIGHT_PER_AXIS)
+
+    def _impedance(self, at_s: FloatArray, beats: list[HeartBeat]) -> FloatArray:
+        """Return the impedance of the chest: more air, more Ohm; more blood, less."""
+        impedance = 0.8 * self._respiration.wave(at_s)
+        size_ohm = self._person.cardiac_impedance_ohm
+        if size_ohm > 0:
+            for beat in beats:
+                since_s = at_s - beat.at_s
+                # Blood leaves the chest within 0.15 s and comes back more slowly; the mean of a beat is zero.
+                stroke = np.exp(-0.5 * ((since_s - 0.15) / 0.06) ** 2)
+                stroke -= 0.5 * np.exp(-0.5 * ((since_s - 0.40) / 0.12) ** 2)
+                impedance = impedance - size_ohm * beat.pulse_ratio * stroke
+        return np.asarray(impedance)
 
     def _spans(self) -> list[tuple[RhythmStart, float]]:
         starts = list(self._starts)
@@ -319,8 +344,7 @@ class VirtualPatient:
         self._starts.extend(starts)
         read_s = [self._n_read[info.name] / info.nominal_rate_hz for info in self._streams]
         slowest_s = min([end_s, *read_s])
-        while self._recent and self._recent[0].at_s < slowest_s - _MEMORY_S:
-            self._recent.popleft()
+        del self._recent[: bisect_left(self._recent, slowest_s - _MEMORY_S, key=_instant)]
         oldest_s = end_s - max(self._history_s, _MEMORY_S)
         while self._beats and self._beats[0].at_s < oldest_s:
             self._beats.popleft()
@@ -331,6 +355,10 @@ class VirtualPatient:
 def _follow(states: Sequence[PatientState], name: str, *, time_constant_s: float) -> Trajectory:
     """Return the trajectory of one number of the state."""
     return Trajectory([(state.at_s, float(getattr(state, name))) for state in states], time_constant_s=time_constant_s)
+
+
+def _instant(beat: HeartBeat) -> float:
+    return beat.at_s
 
 
 def _rate_bpm(beats: list[HeartBeat]) -> float | None:

@@ -10,21 +10,22 @@ from __future__ import annotations
 import math
 from collections import deque
 from collections.abc import Sequence
-from dataclasses import dataclass
-from enum import Enum, auto
+from dataclasses import dataclass, field
 
 import numpy as np
 
 from edge.messages import BeatKind
 from firmware_bridge.virtual.respiration import Respiration
-from firmware_bridge.virtual.scenario import Origin, PatientState, Premature, Rhythm
+from firmware_bridge.virtual.scenario import Conduction, Origin, PatientState, Premature, Rhythm
 from firmware_bridge.virtual.trajectory import Trajectory
+from firmware_bridge.virtual.waves import BeatForm, Morphology
 
 RATE_TIME_CONSTANT_S = 4.0
 MINIMUM_RR_S = 0.2
 """No ventricle follows faster than about 300 /min."""
 
 BEATLESS = frozenset({Rhythm.ASYSTOLE, Rhythm.VENTRICULAR_FIBRILLATION})
+_WIDE = frozenset({Rhythm.VENTRICULAR_TACHYCARDIA, Rhythm.VENTRICULAR_ESCAPE})
 SINUS_LIKE = frozenset({Rhythm.SINUS, Rhythm.SINUS_BRADYCARDIA, Rhythm.SINUS_TACHYCARDIA})
 LABELS = {
     Rhythm.SINUS: "N",
@@ -36,25 +37,12 @@ LABELS = {
     Rhythm.VENTRICULAR_FIBRILLATION: "VF",
     Rhythm.ASYSTOLE: "ASYS",
     Rhythm.PACED: "P",
+    Rhythm.JUNCTIONAL_ESCAPE: "NOD",
+    Rhythm.VENTRICULAR_ESCAPE: "IVR",
 }
 """WFDB rhythm names; ``ST`` (sinus tachycardia), ``VF`` and ``ASYS`` are in the same spirit, WFDB has none."""
 SHORTEST_VT_BEATS = 3
 """A run of at least three premature ventricular beats is called ventricular tachycardia."""
-
-
-class Morphology(Enum):
-    """How the electrical wave spreads, which decides the shape of the beat."""
-
-    CONDUCTED = auto()
-    """P wave, narrow QRS."""
-    ATRIAL_PREMATURE = auto()
-    """Early P wave of another shape, narrow QRS."""
-    NO_P = auto()
-    """Narrow QRS without a P wave of its own, as in atrial fibrillation."""
-    VENTRICULAR = auto()
-    """No P wave, wide QRS, T wave against it."""
-    PACED = auto()
-    """Pacing spike and wide QRS."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,6 +62,12 @@ class HeartBeat:
     """Amplitude relative to the patient's usual beat."""
     pulse_ratio: float
     """Strength of the pulse wave it makes, 1 for a well filled sinus beat."""
+    form: BeatForm = field(default_factory=BeatForm)
+    """What the scenario orders of its shape."""
+    is_premature: bool = False
+    """It came before the sinus beat that was due, alone or in a run."""
+    is_after_compensatory_pause: bool = False
+    """It ends the full pause after a single premature ventricular beat."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,6 +84,8 @@ class _Plan:
     at_s: float
     morphology: Morphology
     kind: BeatKind
+    is_premature: bool = False
+    is_after_compensatory_pause: bool = False
 
 
 class BeatSequence:
@@ -105,16 +101,26 @@ class BeatSequence:
         The only source of chance.
     age_years : float
         Respiratory variability shrinks with age.
+    breath_rr_ratio : float, optional
+        Half the swing of the rate with breathing, relative to the rate, instead of what is usual at this age.
     """
 
     def __init__(
-        self, states: Sequence[PatientState], respiration: Respiration, rng: np.random.Generator, *, age_years: float
+        self,
+        states: Sequence[PatientState],
+        respiration: Respiration,
+        rng: np.random.Generator,
+        *,
+        age_years: float,
+        breath_rr_ratio: float | None = None,
     ) -> None:
         self._states = tuple(states)
+        self._forms = [_form(state) for state in self._states]
         self._respiration = respiration
         self._rng = rng
         # About +-4 % of the rate at rest when young, halving every 40 years; the 0.1 Hz wave likewise.
-        self._variability_ratio = 0.05 * 0.5 ** (age_years / 40.0)
+        usual_ratio = 0.05 * 0.5 ** (age_years / 40.0)
+        self._variability_ratio = usual_ratio if breath_rr_ratio is None else breath_rr_ratio
         self._slow_phase = float(rng.uniform(0, 2 * np.pi))
         self._trajectories = _rate_trajectories(self._states)
         self._state_index: int | None = None
@@ -190,7 +196,7 @@ class BeatSequence:
         rhythm = state.rhythm
         if rhythm in SINUS_LIKE:
             self._plan_sinus(state, now_s, interval_s)
-        elif rhythm is Rhythm.VENTRICULAR_TACHYCARDIA:
+        elif rhythm in _WIDE:
             self._plans.append(_Plan(now_s + interval_s, Morphology.VENTRICULAR, BeatKind.VENTRICULAR))
         elif rhythm is Rhythm.SUPRAVENTRICULAR_TACHYCARDIA:
             self._plans.append(_Plan(now_s + interval_s, Morphology.NO_P, BeatKind.SUPRAVENTRICULAR))
@@ -218,7 +224,7 @@ class BeatSequence:
     def _plan_sinus(self, state: PatientState, now_s: float, interval_s: float) -> None:
         self._n_since_premature += 1
         if not self._is_premature_due(state):
-            self._plans.append(_Plan(now_s + interval_s, Morphology.CONDUCTED, BeatKind.NORMAL))
+            self._plans.append(_Plan(now_s + interval_s, self._conducted(state), BeatKind.NORMAL))
             return
         self._n_since_premature = 0
         self._premature_due_s = now_s + self._premature_wait_s(state)
@@ -226,15 +232,17 @@ class BeatSequence:
         if state.premature_origin is Origin.ATRIAL:
             # It resets the sinus node: the pause is less than compensatory.
             early_s = now_s + interval_s * float(self._rng.uniform(0.6, 0.72))
-            self._plans.append(_Plan(early_s, Morphology.ATRIAL_PREMATURE, BeatKind.SUPRAVENTRICULAR))
-            self._plans.append(_Plan(early_s + 1.1 * interval_s, Morphology.CONDUCTED, BeatKind.NORMAL))
+            is_normal = state.conduction is Conduction.NORMAL
+            early = Morphology.ATRIAL_PREMATURE if is_normal else Morphology.ABERRANT_PREMATURE
+            self._plans.append(_Plan(early_s, early, BeatKind.SUPRAVENTRICULAR, is_premature=True))
+            self._plans.append(_Plan(early_s + 1.1 * interval_s, self._conducted(state), BeatKind.NORMAL))
             return
         n_beats = state.premature_run_beats if state.premature is Premature.RUN else 1
         at_s = early_s
         for k in range(n_beats):
             if k:
                 at_s += 60.0 / state.premature_run_bpm * (1.0 + 0.02 * float(self._rng.standard_normal()))
-            self._plans.append(_Plan(at_s, Morphology.VENTRICULAR, BeatKind.VENTRICULAR))
+            self._plans.append(_Plan(at_s, Morphology.VENTRICULAR, BeatKind.VENTRICULAR, is_premature=True))
         # The sinus node keeps its beat and the one that falls into the refractory period is lost: after a
         # single beat the pause is fully compensatory, after a run the next free sinus beat comes.
         n_cycles = math.ceil((at_s - now_s) / interval_s + 0.75)
@@ -242,7 +250,14 @@ class BeatSequence:
         if n_beats >= SHORTEST_VT_BEATS:
             self._starts.append(RhythmStart(at_s=early_s - 0.05, label="VT", rhythm=Rhythm.VENTRICULAR_TACHYCARDIA))
             self._starts.append(RhythmStart(at_s=at_s + 0.35, label=_label(state), rhythm=state.rhythm))
-        self._plans.append(_Plan(resume_s, Morphology.CONDUCTED, BeatKind.NORMAL))
+        self._plans.append(
+            _Plan(resume_s, self._conducted(state), BeatKind.NORMAL, is_after_compensatory_pause=n_beats == 1)
+        )
+
+    @staticmethod
+    def _conducted(state: PatientState) -> Morphology:
+        is_blocked = state.conduction is Conduction.BUNDLE_BRANCH_BLOCK
+        return Morphology.ABERRANT if is_blocked else Morphology.CONDUCTED
 
     def _is_premature_due(self, state: PatientState) -> bool:
         if state.premature is Premature.NONE or self._last_beat_s is None:
@@ -267,9 +282,17 @@ class BeatSequence:
                 morphology=plan.morphology,
                 size_ratio=1.0 + 0.02 * float(self._rng.standard_normal()),
                 pulse_ratio=_pulse_ratio(rr_s, plan.morphology),
+                form=self._forms[self._state_index or 0],
+                is_premature=plan.is_premature,
+                is_after_compensatory_pause=plan.is_after_compensatory_pause,
             )
         )
         self._last_beat_s = self._now_s = at_s
+
+
+def _form(state: PatientState) -> BeatForm:
+    """Return what a state orders of the shape of beats."""
+    return BeatForm(pr_ms=state.pr_ms, qrs_ms=state.qrs_ms, qtc_ms=state.qtc_ms, qrs_mv=state.qrs_mv, t_mv=state.t_mv)
 
 
 def _label(state: PatientState) -> str:

@@ -24,6 +24,8 @@ class Rhythm(StrEnum):
     VENTRICULAR_FIBRILLATION = "ventricular-fibrillation"
     ASYSTOLE = "asystole"
     PACED = "paced"
+    JUNCTIONAL_ESCAPE = "junctional-escape"
+    VENTRICULAR_ESCAPE = "ventricular-escape"
 
 
 DEFAULT_HEART_RATE_BPM: Mapping[Rhythm, float] = MappingProxyType(
@@ -37,6 +39,8 @@ DEFAULT_HEART_RATE_BPM: Mapping[Rhythm, float] = MappingProxyType(
         Rhythm.VENTRICULAR_FIBRILLATION: 0.0,
         Rhythm.ASYSTOLE: 0.0,
         Rhythm.PACED: 60.0,
+        Rhythm.JUNCTIONAL_ESCAPE: 46.0,
+        Rhythm.VENTRICULAR_ESCAPE: 34.0,
     }
 )
 """Rate of a rhythm where the scenario names none: the middle of what is usual for it."""
@@ -57,6 +61,27 @@ class Origin(StrEnum):
 
     VENTRICULAR = "ventricular"
     ATRIAL = "atrial"
+
+
+class Conduction(StrEnum):
+    """How beats from above spread over the ventricles."""
+
+    NORMAL = "normal"
+    BUNDLE_BRANCH_BLOCK = "bundle-branch-block"
+    """Every such beat is wide (right bundle branch block)."""
+    ABERRANT_PREMATURE = "aberrant-premature"
+    """Only premature atrial beats are wide: they find one bundle branch still refractory."""
+
+
+class Event(StrEnum):
+    """Something that the patient does once."""
+
+    NONE = "none"
+    FALL = "fall"
+    """Falls and lies still, on the right side unless the step says otherwise."""
+    JUMP = "jump"
+    SIT_DOWN_HARD = "sit-down-hard"
+    """Lets themselves drop into a chair: an impact, and then they sit still, but upright."""
 
 
 class Posture(StrEnum):
@@ -93,8 +118,20 @@ class PatientState:
     """Beats in one run."""
     premature_run_bpm: float = 150.0
     """Rate within a run."""
+    conduction: Conduction = Conduction.NORMAL
+    qrs_mv: float | None = None
+    """Height of the usual beat in lead II, +-2 % from beat to beat; None is the patient's own, as in the next four."""
+    qrs_ms: float | None = None
+    """Duration of beats from above the ventricles."""
+    pr_ms: float | None = None
+    qtc_ms: float | None = None
+    """QT of beats from above the ventricles at 60 /min; it follows the square root of the cycle (Bazett)."""
+    t_mv: float | None = None
+    """Height of their T wave in lead II; negative is inverted."""
     respiratory_rate_bpm: float = 14.0
-    """0 is apnoea."""
+    """0 is apnoea: central, without any effort."""
+    respiratory_depth_ratio: float = 1.0
+    """Depth of a breath relative to the usual one: 0.3 is shallow."""
     spo2_pct: float = 97.0
     perfusion_pct: float = 2.0
     """Pulsatile share of the infrared light (perfusion index)."""
@@ -103,6 +140,10 @@ class PatientState:
     diastolic_mmhg: float = 78.0
     posture: Posture = Posture.SUPINE
     activity: Activity = Activity.REST
+    step_rate_hz: float = 1.8
+    """Cadence while walking; 1.8 Hz is usual for an adult, about 108 steps a minute."""
+    event: Event = Event.NONE
+    """What happens at ``at_s``, once."""
     note: str = ""
     """What a person should know of this phase; shown by `simulate`."""
 
@@ -120,7 +161,14 @@ class Step:
     premature_per_min: float | None = None
     premature_run_beats: int | None = None
     premature_run_bpm: float | None = None
+    conduction: Conduction | None = None
+    qrs_mv: float | None = None
+    qrs_ms: float | None = None
+    pr_ms: float | None = None
+    qtc_ms: float | None = None
+    t_mv: float | None = None
     respiratory_rate_bpm: float | None = None
+    respiratory_depth_ratio: float | None = None
     spo2_pct: float | None = None
     perfusion_pct: float | None = None
     temperature_c: float | None = None
@@ -128,6 +176,8 @@ class Step:
     diastolic_mmhg: float | None = None
     posture: Posture | None = None
     activity: Activity | None = None
+    step_rate_hz: float | None = None
+    event: Event | None = None
     note: str | None = None
 
     def after(self, state: PatientState) -> PatientState:
@@ -135,7 +185,15 @@ class Step:
         changes = {name: getattr(self, name) for name in self.__slots__ if getattr(self, name) is not None}
         if self.rhythm is not None and self.rhythm != state.rhythm:
             changes.setdefault("heart_rate_bpm", DEFAULT_HEART_RATE_BPM[self.rhythm])
+        if self.event is Event.FALL:
+            changes.setdefault("posture", Posture.RIGHT)
+        if self.event is Event.SIT_DOWN_HARD:
+            changes.setdefault("posture", Posture.SITTING)
+        if self.event in {Event.FALL, Event.SIT_DOWN_HARD}:
+            changes.setdefault("activity", Activity.REST)
+        # Both belong to this one step.
         changes.setdefault("note", "")
+        changes.setdefault("event", Event.NONE)
         return replace(state, **changes)
 
 
@@ -156,6 +214,7 @@ class FaultKind(StrEnum):
     DUPLICATE = "duplicate"
     JITTER = "jitter"
     DISCONNECT = "disconnect"
+    AMBIENT_LIGHT = "ambient-light"
 
 
 FAULT_PARAMETERS: Mapping[FaultKind, Mapping[str, float]] = MappingProxyType(
@@ -174,6 +233,7 @@ FAULT_PARAMETERS: Mapping[FaultKind, Mapping[str, float]] = MappingProxyType(
         FaultKind.DUPLICATE: {"probability": 0.1},
         FaultKind.JITTER: {"max_delay_s": 0.5},
         FaultKind.DISCONNECT: {},
+        FaultKind.AMBIENT_LIGHT: {"light_counts": 20_000.0},
     }
 )
 """What each fault can be told, with its default."""
@@ -239,6 +299,24 @@ class PatientSettings:
     seed: int = 1
     age_years: float = 60.0
     """Older hearts vary less with breathing."""
+    breath_ecg_ratio: float = 0.05
+    """Half the swing of the R wave's height with breathing, relative to it."""
+    breath_baseline_mv: float = 0.03
+    """Half the swing of the ECG's baseline with breathing."""
+    breath_rr_ratio: float | None = None
+    """Half the swing of the heart rate with breathing, relative to it; None is what is usual at this age."""
+    breath_pulse_ratio: float = 0.0
+    """Half the swing of the pulse's height in the light with breathing, relative to it."""
+    breath_light_ratio: float = 0.003
+    """Half the swing of the steady light with breathing, relative to it."""
+    pulse_transit_ms: float | None = None
+    """From the R peak to the moment at which the light begins to change; None draws one between 180 and 240 ms."""
+    dicrotic_ratio: float | None = None
+    """Height of the dicrotic wave relative to the systolic one; None draws one between 0.25 and 0.45."""
+    cardiac_impedance_ohm: float = 0.0
+    """How far each beat moves the impedance of the chest; breathing moves it by +-0.8 Ohm."""
+    motion_light_ratio: float = 0.02
+    """By how much 1 g of movement changes the light, relative to it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

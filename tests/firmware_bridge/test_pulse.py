@@ -8,9 +8,10 @@ import pytest
 from edge.messages import BeatKind
 from firmware_bridge.virtual.pulse import INFRARED_DC, Photoplethysmogram, ratio_of_ratios
 from firmware_bridge.virtual.respiration import Respiration
-from firmware_bridge.virtual.rhythm import HeartBeat, Morphology
+from firmware_bridge.virtual.rhythm import HeartBeat
 from firmware_bridge.virtual.scenario import Scenario, Step
 from firmware_bridge.virtual.trajectory import Trajectory
+from firmware_bridge.virtual.waves import Morphology
 
 AT_S = np.arange(0.0, 6.0, 0.01)
 

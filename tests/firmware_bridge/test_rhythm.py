@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 
 from edge.messages import BeatKind
 from firmware_bridge.virtual.respiration import Respiration
-from firmware_bridge.virtual.rhythm import BeatSequence, Morphology
+from firmware_bridge.virtual.rhythm import BeatSequence
 from firmware_bridge.virtual.scenario import Origin, Premature, Rhythm, Scenario, Step
+from firmware_bridge.virtual.waves import Morphology
 
 
 def sequence(*steps, seed=1, age_years=60.0):

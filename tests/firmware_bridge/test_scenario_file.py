@@ -188,9 +188,9 @@ def test_the_arrhythmia_story_has_every_rhythm():
     """All rhythms and patterns occur, so that nothing the generator can do is left unheard."""
     scenario = load_scenario("arrhythmia")
 
-    labels = {span.label for span in VirtualPatient(scenario).take(900.0).truth.rhythms}
+    labels = {span.label for span in VirtualPatient(scenario).take(1020.0).truth.rhythms}
 
-    assert labels == {"N", "B", "T", "VT", "AFIB", "SBR", "ST", "SVTA", "P", "VF", "ASYS"}
+    assert labels == {"N", "B", "T", "VT", "AFIB", "SBR", "ST", "SVTA", "P", "VF", "ASYS", "NOD", "IVR"}
     assert {step.rhythm for step in scenario.steps if step.rhythm} | {Rhythm.SINUS} == set(Rhythm)
 
 
