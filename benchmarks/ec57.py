@@ -50,6 +50,8 @@ class Record:
     leads: tuple[str, ...]
     resolutions_mv: tuple[float, ...]
     """One step of the converter, by lead."""
+    is_paced: bool
+    """Whether a paced beat (``/``) or a fusion with one (``f``) is annotated; EC57 reports such records apart."""
     reference: Reference
 
 
@@ -120,6 +122,7 @@ def read_record(path: Path | str, extension: str = "atr") -> Record:
         signals_mv=np.ascontiguousarray(header.p_signal, dtype=np.float64),
         leads=tuple(header.sig_name),
         resolutions_mv=tuple(1.0 / gain for gain in header.adc_gain),
+        is_paced=not {"/", "f"}.isdisjoint(annotation.symbol),
         reference=reference_of(annotation.sample, annotation.symbol, float(header.fs), len(header.p_signal)),
     )
 
