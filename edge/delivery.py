@@ -279,7 +279,8 @@ class Delivery:
         match finding:
             case Vitals():
                 for due in self._policies.setdefault(bed, ReadingPolicy()).push(finding):
-                    self._outbox.offer(encoder.measurement(due.measure, due.measurement, due.at_ns))
+                    entry = encoder.measurement(due.measure, due.measurement, due.at_ns, valid_for_s=due.valid_for_s)
+                    self._outbox.offer(entry)
             case Summary():
                 self._outbox.offer(encoder.summary(finding))
             case Gap():

@@ -31,15 +31,19 @@ from edge.features.vitals import VitalsSettings, VitalsStage
 from edge.inference.classifier import NoModel
 from edge.inference.lifecycle import WindowStage
 from edge.messages import (
+    Activity,
     Alert,
     Beat,
+    Breath,
     ClockState,
     Condition,
     Corrupt,
     DeviceBlock,
+    Estimate,
     Gap,
     LinkChange,
     Prediction,
+    Pulse,
     Quality,
     Reading,
     RhythmChange,
@@ -73,6 +77,10 @@ Finding = (
     | SensorIdentity
     | Quality
     | Beat
+    | Pulse
+    | Breath
+    | Activity
+    | Estimate
     | Window
     | Prediction
     | Vitals

@@ -42,6 +42,11 @@ CODES = MappingProxyType(
         "blood-pressure-mean": Code(mdc=150023, loinc="8478-0"),
         "rr-interval": Code(mdc=147240),
         "sdnn": Code(loinc="80404-7"),
+        "pulse-transit": Code(),
+        "pr": Code(loinc="8625-6"),
+        "qrs": Code(loinc="8633-0"),
+        "qt": Code(loinc="8634-8"),
+        "qtc": Code(loinc="8636-3"),
         # LOINC has no code for RMSSD; 80404-7 is SDNN and often misused for it.
         "rmssd": Code(),
     }

@@ -53,8 +53,6 @@ class EnvelopeSettings:
     """Pseudonym; None for the gateway's own messages and for sensors that nobody is bound to."""
     config_hash: str = "sha256:unknown"
     """Hash of the effective configuration, the ``source.pipeline`` of every message."""
-    reading_valid_for_s: float = 15.0
-    """A reading that is older is neither shown nor scored; contract.md §4, the example's ``valid_until``."""
     summary_period_s: float = 60.0
     """Length of a whole interval, which names the topic; the first and the last interval of a run are shorter."""
     health_interval_s: float = 60.0
@@ -91,8 +89,16 @@ class Payloads:
         self._stream_seq: collections.Counter[str] = collections.Counter()
         self.topics = Topics(root=settings.root, site=settings.site, gateway=settings.gateway)
 
-    def measurement(self, measure: str, measurement: Measurement, at_ns: int, sensor: str | None = None) -> Entry:
-        """Return the reading of one vital sign that the runtime computed."""
+    def measurement(
+        self,
+        measure: str,
+        measurement: Measurement,
+        at_ns: int,
+        *,
+        sensor: str | None = None,
+        valid_for_s: float = 15.0,
+    ) -> Entry:
+        """Return the reading of one vital sign as it is shown at `at_ns`; a receiver may use it for `valid_for_s`."""
         index = measurement.quality
         return self._reading(
             measure=measure,
@@ -103,7 +109,7 @@ class Payloads:
             reasons=(),
             at_ns=at_ns,
             device=sensor or measurement.source.split("/")[0] or None,
-            valid_for_s=self._settings.reading_valid_for_s,
+            valid_for_s=valid_for_s,
             measurement=measurement,
         )
 

@@ -17,6 +17,11 @@ from edge.publishing.topics import measure_segment
 _NS_PER_S = 1_000_000_000
 
 
+def _slow_measures() -> frozenset[str]:
+    variability = ("rmssd", "rmssd-5min", "sdnn", "sdnn-1min", "pnn50", "pnn50-1min")
+    return frozenset({*variability, "pr", "qrs", "qt", "qtc", "pulse-transit"})
+
+
 def _default_steps() -> Mapping[str, float]:
     return MappingProxyType({"body-temperature": 0.1, "perfusion-index": 0.1})
 
@@ -36,6 +41,13 @@ class ReadingPolicySettings:
     step: Mapping[str, float] = field(default_factory=_default_steps)
     """Smallest change worth a message, by topic segment of the measure, in its unit; 1 for all others: what a monitor shows."""
 
+    valid_for_s: float = 15.0
+    """How long a published value may be used (contract.md §4, the example's ``valid_until``)."""
+    slow: frozenset[str] = field(default_factory=_slow_measures)
+    """Topic segments of measures taken over a minute or more: nobody acts on their last second."""
+    slow_ratio: float = 6.0
+    """All times are this much longer for them: repeated once a minute, valid for one and a half."""
+
     def __post_init__(self) -> None:
         if not 0 < self.shortest_s <= self.calm_s <= self.longest_s:
             raise ValueError("expected 0 < shortest_s <= calm_s <= longest_s")
@@ -48,6 +60,7 @@ class Publication:
     measure: str
     measurement: Measurement
     at_ns: int
+    valid_for_s: float
 
 
 class ReadingPolicy:
@@ -67,7 +80,12 @@ class ReadingPolicy:
         """Return what of `vitals` is to be published now, in the order of its measures."""
         due = []
         for measure, measurement in vitals.measurements.items():
-            publication = Publication(measure=measure, measurement=measurement, at_ns=vitals.at_ns)
+            publication = Publication(
+                measure=measure,
+                measurement=measurement,
+                at_ns=vitals.at_ns,
+                valid_for_s=self._settings.valid_for_s * self._slowness(measure),
+            )
             last = self._last.get(measure)
             if last is None or self._is_due(last, publication):
                 self._last[measure] = publication
@@ -80,7 +98,7 @@ class ReadingPolicy:
 
     def _is_due(self, last: Publication, new: Publication) -> bool:
         settings = self._settings
-        elapsed_s = (new.at_ns - last.at_ns) / _NS_PER_S
+        elapsed_s = (new.at_ns - last.at_ns) / _NS_PER_S / self._slowness(new.measure)
         if elapsed_s < 0 or elapsed_s >= settings.longest_s:
             return True
         before, after = last.measurement.value, new.measurement.value
@@ -95,3 +113,6 @@ class ReadingPolicy:
         if change > settings.jump_ratio * abs(before) and elapsed_s >= settings.shortest_s:
             return True
         return change >= settings.step.get(measure_segment(new.measure), 1.0) and elapsed_s >= settings.calm_s
+
+    def _slowness(self, measure: str) -> float:
+        return self._settings.slow_ratio if measure_segment(measure) in self._settings.slow else 1.0

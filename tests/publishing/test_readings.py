@@ -35,6 +35,27 @@ def test_a_steady_value_is_repeated_before_its_validity_ends():
     assert published_at([72.0] * 31) == [0, 10, 20, 30]
 
 
+def test_a_measure_of_minutes_is_repeated_once_a_minute():
+    """Variability over five minutes says nothing new every ten seconds; it stays valid until the next one."""
+    policy = ReadingPolicy()
+
+    due = [policy.push(vitals(second, sdnn_ms=50.0, heart_rate_bpm=72.0)) for second in range(130)]
+
+    slow = [item for publications in due for item in publications if item.measure == "sdnn_ms"]
+    assert [item.at_ns // S for item in slow] == [0, 60, 120]
+    assert {item.valid_for_s for item in slow} == {90.0}
+
+
+def test_a_measure_of_minutes_that_is_gone_is_gone_at_once():
+    """However slow, a number that is no longer true does not stand."""
+    policy = ReadingPolicy()
+    policy.push(vitals(0, sdnn_ms=50.0))
+
+    (gone,) = policy.push(vitals(1, sdnn_ms="irregular"))
+
+    assert gone.measurement.value is None
+
+
 def test_small_changes_wait_for_the_calm_interval():
     assert published_at([72.0, 73.0, 74.0, 75.0, 76.0, 77.0, 78.0, 79.0]) == [0, 5]
 
