@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
 from edge.features.activity import ActivitySettings, ActivityStage, Placement
-from edge.messages import Channel, ChannelKind, SampleBlock
-from tests.conformance.case import StageCase, block
+from edge.features.wrist_rate import WristRate
+from edge.messages import Channel, ChannelKind, Gap, SampleBlock, Tick
+from tests.conformance.case import StageCase, block, resplit_blocks
+
+S = 1_000_000_000
+LIGHT_CHANNELS = (Channel(name="BVP", kind=ChannelKind.PPG, unit="1"),)
 
 ACC_CHANNELS = tuple(
     Channel(name=kind.value, kind=kind, unit="m/s2", minimum=-39.2, maximum=39.2)
@@ -55,11 +60,83 @@ def hostile_acceleration(rng: np.random.Generator) -> list[Any]:
     return out
 
 
+def wrist_stream(rng: np.random.Generator) -> list[Any]:
+    """Half a minute of light at 64 Hz and acceleration at 25 Hz, whose blocks end at other instants, with ticks."""
+    n_light, n_motion = 30 * 64, 30 * 25
+    angle = 2 * np.pi * rng.uniform(1.0, 2.0) * np.arange(n_light) / 64
+    light = (np.sin(angle) + 0.3 * np.sin(2 * angle) + 0.2 * rng.standard_normal(n_light))[:, None]
+    motion = movement(rng, n_motion, 25.0)
+    items: list[Any] = []
+    for second in range(30):
+        a, b = second * 64, (second + 1) * 64
+        items.append(
+            _named(
+                block(light[a:b].copy(), rate_hz=64.0, channels=LIGHT_CHANNELS, sequence=a, start_ns=second * S), "ppg"
+            )
+        )
+        a, b = second * 25, (second + 1) * 25
+        items.append(
+            _named(
+                block(motion[a:b].copy(), rate_hz=25.0, channels=ACC_CHANNELS, sequence=a, start_ns=second * S), "acc"
+            )
+        )
+        items.append(Tick(at_ns=(second + 1) * S))
+    return items
+
+
+def _named(item: SampleBlock, stream: str) -> SampleBlock:
+    return replace(item, stream=stream)
+
+
+def resplit_between_ticks(items: Sequence[Any], sizes: Sequence[int]) -> list[Any]:
+    """Join the blocks of each stream between two ticks and cut them again."""
+    out: list[Any] = []
+    waiting: dict[str, list[SampleBlock]] = {}
+    for item in items:
+        if isinstance(item, SampleBlock):
+            waiting.setdefault(item.stream, []).append(item)
+            continue
+        for blocks in waiting.values():
+            out += resplit_blocks(blocks, sizes)
+        waiting = {}
+        out.append(item)
+    return out
+
+
+def hostile_wrist(rng: np.random.Generator) -> list[Any]:
+    """Impossible light and motion in one stream or two, ticks and gaps at impossible instants."""
+    out: list[Any] = []
+    for rate_hz in (64.0, 25.0, 0.001, 1e9, 17.0):
+        for value in (np.nan, np.inf, -np.inf, 1e300, -1e300, 0.0, 1e8):
+            n = 400
+            light = rng.standard_normal((n, 1))
+            light[rng.integers(0, n, 100)] = value
+            start = int(rng.integers(-50, 50)) * 10**8
+            good = block(
+                light, rate_hz=rate_hz, channels=LIGHT_CHANNELS, sequence=int(rng.integers(-5, 500)), start_ns=start
+            )
+            both = np.hstack([light, movement(rng, n, 32.0)])
+            out += [
+                good,
+                replace(good, channels=LIGHT_CHANNELS + ACC_CHANNELS, values=both),
+                replace(good, channels=ACC_CHANNELS, values=np.full((n, 3), value)),
+                replace(good, values=np.zeros((0, 1)), sequence=2**62),
+                replace(good, start_ns=2**62, sequence=-(2**40), values=np.full((n, 1), value)),
+                Gap(sensor="s", stream="ecg", start_ns=start, end_ns=-start, n_missing=None, reason="odd"),
+                *(Tick(at_ns=start + k * S) for k in range(12)),
+                Tick(at_ns=int(rng.choice([0, -1, 2**62, 10**18]))),
+            ]
+    return out
+
+
 CASES = [
     StageCase(
         name="ActivityStage",
         make=lambda: ActivityStage(ActivitySettings(placement=Placement.CHEST)),
         stream=acceleration_stream,
         hostile=hostile_acceleration,
+    ),
+    StageCase(
+        name="WristRate", make=WristRate, stream=wrist_stream, hostile=hostile_wrist, resplit=resplit_between_ticks
     ),
 ]
