@@ -22,6 +22,7 @@ from typing import Any
 from edge.acquisition.capture import MAGIC as CAPTURE_MAGIC
 from edge.acquisition.csv_file import CsvSource
 from edge.acquisition.edf_file import EdfSource
+from edge.acquisition.folder_source import MEMBERS, FolderSource
 from edge.acquisition.record_blocks import (
     PIECE_SAMPLES,
     TRUNCATED,
@@ -72,7 +73,8 @@ def open_record(
     Parameters
     ----------
     path : str or Path
-        WFDB record with or without extension (``mitdb/101``, ``101.hea``, ``101.dat``), or an EDF, BDF or CSV file.
+        WFDB record with or without extension (``mitdb/101``, ``101.hea``, ``101.dat``), an EDF, BDF or CSV file, or
+        the folder of an Empatica E4 session.
     columns : mapping, optional
         Column name to kind, ``{"II": "ecg", "AX": "acc_x"}``; the others are known by their usual names.
     rate_hz : float, optional
@@ -103,7 +105,10 @@ def _open(path: Path, columns: Mapping[str, ChannelKind], rate_hz: float | None,
     if base is not None:
         return WfdbSource(base, columns, sensor)
     if path.is_dir():
-        raise RecordingError(f"{path}: a folder, not a recording", hint="name one record in it")
+        parts = [path / f"{member}.csv" for member in MEMBERS if (path / f"{member}.csv").is_file()]
+        if not parts:
+            raise RecordingError(f"{path}: a folder, not a recording", hint="name one record in it")
+        return FolderSource(path.resolve().name, [_csv(part, columns, None, sensor) for part in parts])
     if not path.is_file():
         raise RecordingError(f"{path}: no such file, and no WFDB header {path.name}.hea beside it")
     with path.open("rb") as file:
@@ -118,6 +123,10 @@ def _open(path: Path, columns: Mapping[str, ChannelKind], rate_hz: float | None,
         raise RecordingError(f"{path}: not an EDF or BDF file: it begins with {start[:8]!r}")
     if path.suffix.lower() in _SIGNAL_SUFFIXES:
         raise RecordingError(f"{path}: its WFDB header {path.stem}.hea is missing", hint="fetch it to the same folder")
+    return _csv(path, columns, rate_hz, sensor)
+
+
+def _csv(path: Path, columns: Mapping[str, ChannelKind], rate_hz: float | None, sensor: str) -> CsvSource:
     return CsvSource(lambda: _lines(path), name=path.stem, columns=columns, rate_hz=rate_hz, sensor=sensor)
 
 

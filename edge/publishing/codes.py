@@ -46,7 +46,7 @@ CODES = MappingProxyType(
         "pr": Code(loinc="8625-6"),
         "qrs": Code(loinc="8633-0"),
         "qt": Code(loinc="8634-8"),
-        "qtc": Code(loinc="8636-3"),
+        "qtc": Code(mdc=146964, loinc="76634-5"),  # Fridericia; MDC 2:15892 (DICOM CID 3227)
         # LOINC has no code for RMSSD; 80404-7 is SDNN and often misused for it.
         "rmssd": Code(),
     }
