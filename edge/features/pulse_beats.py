@@ -46,8 +46,8 @@ class PulseBeatsSettings:
 class PulseBeats:
     """Find the pulses in the light channels of a stream.
 
-    Quality messages of the same stream may be pushed too: they choose the channel and fill `Pulse.quality` and
-    `Pulse.is_noise_suspect`.  A hole in the stream (a jump of ``sequence``, or rows without any value) starts the
+    Quality messages of the same stream may be pushed too: they choose the channel, say with reason ``inverted`` that the
+    wave stands upside down, and fill `Pulse.quality` and `Pulse.is_noise_suspect`.  A hole in the stream (a jump of ``sequence``, or rows without any value) starts the
     detector anew.
 
     Parameters
@@ -93,7 +93,8 @@ class PulseBeats:
         column = self._column(part)
         if column is None:
             return out
-        if self._run is not None and (part.sequence != self._run.end or column != self._run.column):
+        sign = -1.0 if self._quality is not None and "inverted" in self._quality.reasons else 1.0
+        if self._run is not None and (part.sequence, column, sign) != (self._run.end, self._run.column, self._run.sign):
             out += self._finish()
         values = part.values[:, column]
         is_good = np.abs(values) <= _LARGEST_VALUE  # False for NaN too
@@ -102,7 +103,7 @@ class PulseBeats:
                 return out + self._finish()
             values = values[np.maximum.accumulate(np.where(is_good, np.arange(len(values)), 0))]
         if self._run is None:
-            self._run = _Run(self._settings, part, column)
+            self._run = _Run(self._settings, part, column, sign)
         return out + self._run.add(part, values, self._quality)
 
     def _column(self, part: SampleBlock) -> int | None:
@@ -122,8 +123,10 @@ class PulseBeats:
 class _Run:
     """The detector over one stretch of one channel without holes."""
 
-    def __init__(self, settings: PulseBeatsSettings, first: SampleBlock, column: int) -> None:
+    def __init__(self, settings: PulseBeatsSettings, first: SampleBlock, column: int, sign: float) -> None:
         self._first = first
+        self.sign = sign
+        """-1 where the wave stands upside down."""
         self.column = column
         """Which channel of the blocks is looked at."""
         self._times = SampleTimes(first.rate_hz)
@@ -139,7 +142,7 @@ class _Run:
     def add(self, block: SampleBlock, values: Column, quality: Quality | None) -> list[Pulse]:
         """Return the pulses that `values`, the channel's part of `block`, made certain."""
         self._times.add(block.sequence, block.start_ns)
-        upstrokes = self._upstrokes.find(values)
+        upstrokes = self._upstrokes.find(self.sign * values)
         pulses = self._decision.decide(upstrokes, self.end)
         return [self._pulse(upstroke, quality) for upstroke in pulses]
 
@@ -162,7 +165,7 @@ class _Run:
             sequence=round(foot),
             interval_ms=interval_ms,
             amplitude=upstroke.height,
-            baseline=self._upstrokes.level(upstroke.foot),
+            baseline=self.sign * self._upstrokes.level(upstroke.foot),
             quality=1.0 if quality is None else quality.index,
             is_noise_suspect=quality is not None and not quality.is_usable,
         )
