@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Callable
 
 import numpy as np
 
+from edge.conditioning.ppg_quality import PpgQuality
+from edge.conditioning.reblock import Reblock
+from edge.features.oximetry import Oximetry
 from edge.features.pulse_beats import PulseBeats
-from edge.messages import Channel, ChannelKind
+from edge.features.pulse_rate import PulseRate
+from edge.features.pulse_transit import PulseTransit
+from edge.messages import Beat, Channel, ChannelKind, Gap, Pulse, Quality, SampleBlock, Tick
 from tests.conformance.case import StageCase, block
 
 LIGHT = (
@@ -63,4 +69,142 @@ def light_hostile(rng: np.random.Generator) -> list:
     return out
 
 
-CASES = [StageCase(name="PulseBeats", make=PulseBeats, stream=light_stream, hostile=light_hostile)]
+class OximeterChain:
+    """Quality, pulses, pulse rate and oximetry of one stream with a tick every second, as one stage."""
+
+    def __init__(self) -> None:
+        self._reblock = Reblock()
+        self._quality = PpgQuality()
+        self._beats = PulseBeats()
+        self._readers = (PulseRate(), Oximetry())
+        self._next_tick_ns: int | None = None
+
+    def push(self, item: SampleBlock) -> list:
+        """Return all estimates up to the end of `item`."""
+        out: list = []
+        for part in self._reblock.push(item):
+            if isinstance(part, Gap):
+                self._beats.reset(part.reason)
+                self._quality.reset(part.reason)
+                out += self._read(part)
+                continue
+            for verdict in self._quality.push(part):
+                self._beats.push(verdict)
+                out += self._read(verdict)
+            out += self._readers[1].push(part)
+            for pulse in self._beats.push(part):
+                out += self._read(pulse)
+            out += self._tick(part.end_ns)
+        return out
+
+    def reset(self, reason: str) -> None:
+        self._next_tick_ns = None
+        for stage in (self._reblock, self._quality, self._beats, *self._readers):
+            stage.reset(reason)
+
+    def _read(self, item) -> list:
+        return [estimate for reader in self._readers for estimate in reader.push(item)]
+
+    def _tick(self, now_ns: int) -> list:
+        if self._next_tick_ns is None or now_ns < self._next_tick_ns - 10**10 or now_ns > self._next_tick_ns + 10**11:
+            self._next_tick_ns = now_ns // 10**9 * 10**9
+        out: list = []
+        while self._next_tick_ns <= now_ns:
+            out += self._read(Tick(at_ns=self._next_tick_ns))
+            self._next_tick_ns += 10**9
+        return out
+
+
+def pulse(at_ns: int, interval_ms: float | None, value: float = 1.0) -> Pulse:
+    return Pulse(
+        sensor="s",
+        stream="ecg",
+        channel="ir",
+        at_ns=at_ns,
+        sequence=at_ns // 10_000_000,
+        interval_ms=interval_ms,
+        amplitude=value,
+        baseline=100.0 * value,
+        quality=value,
+    )
+
+
+def beat(at_ns: int) -> Beat:
+    return Beat(sensor="s", stream="heart", at_ns=at_ns, sequence=at_ns // 4_000_000, rr_ms=None, quality=1.0)
+
+
+def verdict(at_ns: int, index: float) -> Quality:
+    return Quality(
+        sensor="s",
+        stream="ecg",
+        at_ns=at_ns,
+        index=index,
+        is_usable=index >= 0.5,
+        reasons=("noise",),
+        channel="ir",
+        kind=ChannelKind.PPG_INFRARED,
+    )
+
+
+def event_stream(rng: np.random.Generator) -> list:
+    """A minute of pulses, beats and verdicts with a tick every second."""
+    items: list = []
+    at_ns = 0
+    for second in range(1, 61):
+        while at_ns < second * 10**9:
+            interval_ns = int(rng.integers(700_000_000, 900_000_000))
+            at_ns += interval_ns
+            items += [beat(at_ns - 200_000_000), pulse(at_ns, interval_ns / 1e6)]
+        items += [verdict(second * 10**9, float(rng.uniform(0.4, 1.0))), Tick(at_ns=second * 10**9)]
+    return items
+
+
+def event_hostile(rng: np.random.Generator) -> list:
+    """Impossible intervals, levels and indices, and time that jumps both ways."""
+    odd = [0.0, -5.0, np.nan, np.inf, -np.inf, 1e300, 1e-300, None]
+    items: list = []
+    for _ in range(200):
+        at_ns = int(rng.choice([-(10**18), 0, 1, 10**9, 2**63]) + rng.integers(0, 10**10))
+        value = odd[int(rng.integers(len(odd)))]
+        number = float("nan") if value is None else value
+        items += [
+            pulse(at_ns, value, number),
+            beat(at_ns),
+            verdict(at_ns, number),
+            Gap(sensor="s", stream="ecg", start_ns=at_ns, end_ns=-at_ns, n_missing=None, reason="odd"),
+            Tick(at_ns=at_ns),
+        ]
+    return [items[int(k)] for k in rng.permutation(len(items))]
+
+
+def without(kind: type, make_items: Callable[[np.random.Generator], list]) -> Callable[[np.random.Generator], list]:
+    """The same events without those of one kind, which the stage does not read."""
+    return lambda rng: [item for item in make_items(rng) if not isinstance(item, kind)]
+
+
+CASES = [
+    StageCase(name="PulseBeats", make=PulseBeats, stream=light_stream, hostile=light_hostile),
+    StageCase(name="PpgQuality", make=PpgQuality, stream=light_stream, hostile=light_hostile),
+    StageCase(name="OximeterChain", make=OximeterChain, stream=light_stream, hostile=light_hostile),
+    StageCase(
+        name="PulseRate",
+        make=PulseRate,
+        stream=without(Beat, event_stream),
+        hostile=without(Beat, event_hostile),
+        resplit=None,
+    ),
+    StageCase(
+        name="Oximetry",
+        make=Oximetry,
+        stream=lambda rng: [*light_stream(rng), *without(Beat, event_stream)(rng)],
+        hostile=lambda rng: [*light_hostile(rng), *without(Beat, event_hostile)(rng)],
+        resplit=None,
+    ),
+    StageCase(
+        name="PulseTransit",
+        make=PulseTransit,
+        stream=without(Quality, event_stream),
+        hostile=without(Quality, event_hostile),
+        resplit=None,
+    ),
+]
