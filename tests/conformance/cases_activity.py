@@ -10,7 +10,8 @@ import numpy as np
 
 from edge.features.activity import ActivitySettings, ActivityStage, Placement
 from edge.features.wrist_rate import WristRate
-from edge.messages import Channel, ChannelKind, Gap, SampleBlock, Tick
+from edge.messages import Activity, ActivityLevel, Channel, ChannelKind, Gap, LinkChange, LinkState, SampleBlock, Tick
+from edge.monitoring.falls import FallRule
 from tests.conformance.case import StageCase, block, resplit_blocks
 
 S = 1_000_000_000
@@ -129,6 +130,48 @@ def hostile_wrist(rng: np.random.Generator) -> list[Any]:
     return out
 
 
+def fall_stream(rng: np.random.Generator) -> list[Any]:
+    """Two minutes of somebody who walks, falls, lies still and gets up again."""
+    items: list[Any] = []
+    fall = 30 + int(rng.integers(0, 10))
+    for second in range(1, 121):
+        is_down = fall < second <= fall + 40
+        items.append(
+            Activity(
+                sensor="s",
+                stream="acc",
+                at_ns=second * S,
+                level=ActivityLevel.STILL if is_down else ActivityLevel.WALKING,
+                intensity_mps2=0.05 if is_down else 2.0,
+                impact_mps2=30.0 if second == fall else None,
+            )
+        )
+        items.append(Tick(at_ns=second * S))
+    return items
+
+
+def hostile_fall(rng: np.random.Generator) -> list[Any]:
+    """Seconds, ticks, gaps and links at impossible instants with impossible numbers, in a random order."""
+    items: list[Any] = []
+    for at_ns in (0, -1, 10**18, -(10**18), 2**63, *range(0, 40 * S, S)):
+        for value in (np.nan, np.inf, -np.inf, 1e300, None):
+            items += [
+                Activity(
+                    sensor="s",
+                    stream="acc",
+                    at_ns=at_ns,
+                    level=list(ActivityLevel)[int(rng.integers(3))],
+                    intensity_mps2=0.0 if value is None else value,
+                    posture=str(rng.choice(["", "upright", "supine"])),
+                    impact_mps2=value,
+                ),
+                Tick(at_ns=at_ns),
+                Gap(sensor="s", stream="acc", start_ns=at_ns, end_ns=-at_ns, n_missing=-1, reason=""),
+                LinkChange(sensor="s", state=list(LinkState)[int(rng.integers(5))], reason="", at_ns=at_ns),
+            ]
+    return [items[int(k)] for k in rng.permutation(len(items))]
+
+
 CASES = [
     StageCase(
         name="ActivityStage",
@@ -139,4 +182,5 @@ CASES = [
     StageCase(
         name="WristRate", make=WristRate, stream=wrist_stream, hostile=hostile_wrist, resplit=resplit_between_ticks
     ),
+    StageCase(name="FallRule", make=FallRule, stream=fall_stream, hostile=hostile_fall, resplit=None),
 ]
