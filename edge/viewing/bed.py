@@ -87,7 +87,7 @@ class BedState:
                 self.vitals = finding
                 self.now_ns = max(self.now_ns, finding.at_ns)
             case Quality():
-                self.quality = finding
+                self._note_quality(finding)
             case Beat():
                 self.last_beat = finding
                 self.n_beats += 1
@@ -126,6 +126,11 @@ class BedState:
         self.history.append(
             AlertLine(at_ns=alert.at_ns, priority=alert.priority, state=alert.state, sentence=alert.sentence)
         )
+
+    def _note_quality(self, quality: Quality) -> None:
+        """Keep the verdict on the trace that is drawn: the ECG where there is one."""
+        if self.quality is None or quality.kind is ChannelKind.ECG or self.quality.kind is not ChannelKind.ECG:
+            self.quality = quality
 
     def _note_samples(self, block: SampleBlock) -> None:
         if block.channels[0].kind is not ChannelKind.ECG or block.is_backfill:

@@ -14,6 +14,7 @@ from edge.messages import (
     LinkChange,
     LinkState,
     Priority,
+    Quality,
     RhythmChange,
 )
 from edge.viewing.bed import BedState, braille_trace, open_alert_words
@@ -47,6 +48,19 @@ def test_open_alerts_come_highest_priority_first_then_newest():
     bed.observe(replace(ALERT, id="a-3", onset_at_ns=9))
 
     assert [alert.id for alert in bed.open_alerts()] == ["a-2", "a-3", "a-1"]
+
+
+def test_the_quality_shown_is_that_of_the_trace():
+    """A moving finger must not make the ECG on the screen look poor; without an ECG the finger is what there is."""
+    light = Quality(sensor="s", stream="ppg", at_ns=1, index=0.1, is_usable=False, reasons=(), kind=ChannelKind.PPG)
+    ecg = Quality(sensor="s", stream="ecg", at_ns=1, index=0.9, is_usable=True, reasons=())
+    bed, alone = BedState("p-1"), BedState("p-2")
+
+    for verdict in (light, ecg, light):
+        bed.observe(verdict)
+    alone.observe(light)
+
+    assert (bed.quality, alone.quality) == (ecg, light)
 
 
 def test_a_closed_alert_leaves_the_list_but_stays_in_the_history():
