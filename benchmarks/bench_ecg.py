@@ -144,7 +144,10 @@ def main() -> None:
     names = options.records or sorted(path.stem for path in options.folder.glob("*.hea"))
     peers = () if options.no_peers else PEERS
     columns = [Column(contender=contender) for contender in our_contenders()]
-    columns += [Column(contender=peer_contender(peer)) for peer in peers if peer.version is not None]
+    for peer in peers:
+        if peer.version is not None:
+            peer.warm_up()
+            columns.append(Column(contender=peer_contender(peer)))
     records = []
     for name in names:
         record = read_record(options.folder / name, options.extension)

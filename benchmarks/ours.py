@@ -25,14 +25,18 @@ def ecg_channels(names: Sequence[str], resolutions_mv: Sequence[float]) -> tuple
 
 
 def cut(
-    values: NDArray[np.float64], channels: tuple[Channel, ...], rate_hz: float, block_s: float | None
+    values: NDArray[np.float64],
+    channels: tuple[Channel, ...],
+    rate_hz: float,
+    block_s: float | None,
+    stream: str = "ecg",
 ) -> list[SampleBlock]:
     """Return `values`, shape (n_samples, n_channels), as blocks of `block_s`; one block of everything for None."""
     n_block = len(values) if block_s is None else max(1, round(block_s * rate_hz))
     return [
         SampleBlock(
             sensor="record",
-            stream="ecg",
+            stream=stream,
             channels=channels,
             values=np.ascontiguousarray(values[first : first + n_block]),
             rate_hz=rate_hz,

@@ -42,6 +42,13 @@ class Peer:
         """Installed version; None where the package is missing."""
         return installed_version(self.package)
 
+    def warm_up(self) -> None:
+        """Import and compile what the first call does, so that no record pays for it."""
+        time_s = np.arange(20 * 250) / 250.0
+        spikes_mv = np.exp(-((((time_s % 0.8) - 0.4) / 0.012) ** 2)) + 0.05 * np.sin(2 * np.pi * time_s)
+        with contextlib.suppress(Exception):  # a detector that cannot do this will fail on the records, and say so
+            self.detect(spikes_mv, 250.0)
+
     def detect(self, lead_mv: Lead, rate_hz: float) -> NDArray[np.int64]:
         """Return the samples of the R peaks, in order; whatever the package prints or warns of is swallowed."""
         with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
