@@ -134,11 +134,11 @@ def test_muscle_noise_is_named_and_recovers():
     assert all(q.is_usable for q in out[22:])
 
 
-def test_violent_wander_is_motion():
+def test_violent_wander_is_named():
     """A swing of 20 mV within a second is withheld; the usual wander of 1 mV is not."""
     slow = np.sin(2 * np.pi * 0.5 * np.arange(20 * RATE) / RATE)
 
-    assert all("motion" in q.reasons and not q.is_usable for q in judge(clean() + 10.0 * slow)[3:])
+    assert all("baseline" in q.reasons and not q.is_usable for q in judge(clean() + 10.0 * slow)[3:])
     assert all(q.is_usable for q in judge(clean() + 0.5 * slow)[2:])
 
 
