@@ -27,6 +27,8 @@ _LARGEST_VALUE = 1e12
 _NOISE_HZ = 25.0
 _N_SPAN = 5
 """Seconds over which a swing is measured: one breath at 12/min."""
+_FORGET_RATIO = 0.9
+"""The usual swing shrinks by this at most every half minute (own choice: to a third in five minutes)."""
 _ACTIVITY_AGE_NS = 2_500_000_000
 """An older word of the accelerometer says nothing about this second."""
 _MOTION = {ActivityLevel.STILL: 1.0, ActivityLevel.MOVING: 0.4, ActivityLevel.WALKING: 0.0}
@@ -220,7 +222,9 @@ class _Run:
         """Return what swings while the person breathes; None while nobody knows.  An apnoea does not change it."""
         swing = max(high for _, high in self._slow) - min(low for low, _ in self._slow)
         if len(self._slow) == _N_SPAN and swing >= self._settings.breathing_ratio * noise and swing > 4.0 * self._step:
-            self._swings.append(swing)
+            # Slowly forgotten: in an apnoea only the heart moves the chest, and the first breath after it is no jump.
+            usual = median(self._swings) if self._swings else 0.0
+            self._swings.append(max(swing, _FORGET_RATIO * usual))
         if not self._swings:
             return self._least_usual
         return max(self._least_usual or 0.0, median(self._swings))
