@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -160,12 +162,47 @@ def test_free_fall_may_lie_in_the_second_before():
     assert impacts[6] is not None
 
 
-@pytest.mark.parametrize(("dip_g", "peak_g"), [(1.0, 3.0), (0.3, 2.0), (0.8, 3.4)])
+@pytest.mark.parametrize(("dip_g", "peak_g"), [(1.0, 3.0), (0.3, 2.0), (0.8, 3.4), (0.65, 3.4)])
 def test_no_impact_without_free_fall_or_without_blow(dip_g, peak_g):
     """A knock at the table or a small hop is no impact."""
     out = ActivityStage().push(acc_block(fall(dip_g=dip_g, peak_g=peak_g)))
 
     assert {activity.impact_mps2 for activity in out} == {None}
+
+
+def test_a_hand_put_down_is_no_fall_but_a_trunk_that_drops_as_briefly_is():
+    """A tenth of a second of free fall is 0.7 m/s: usual for a hand, not for a trunk."""
+    values = resting(10.0)
+    values[173:176] *= 0.3
+    values[176:178] *= 2.9
+
+    at_wrist = ActivityStage(ActivitySettings(placement=Placement.WRIST)).push(acc_block(values))
+    at_chest = ActivityStage(ActivitySettings(placement=Placement.CHEST)).push(acc_block(values))
+
+    assert at_wrist[5].impact_mps2 is None
+    assert at_chest[5].impact_mps2 is not None
+
+
+def test_shaking_is_no_descent():
+    """What goes up as much as down has not fallen."""
+    values = resting(10.0)
+    shake = 1.0 + 0.9 * np.sin(2 * np.pi * 4.0 * np.arange(32) / RATE_HZ)
+    values[160:192] *= shake[:, None]
+    values[191] *= 3.0
+
+    assert {activity.impact_mps2 for activity in ActivityStage().push(acc_block(values))} == {None}
+
+
+def test_a_blow_at_the_end_of_the_range_counts_from_two_g():
+    """A sensor of two g cannot show more; that its limit was reached says that there was more."""
+    block = acc_block(fall(peak_g=2.1))
+    channels = tuple(
+        replace(channel, minimum=-2 * GRAVITY_MPS2, maximum=2 * GRAVITY_MPS2) for channel in block.channels
+    )
+    limited = replace(block, channels=channels, values=np.clip(block.values, -2 * GRAVITY_MPS2, 2 * GRAVITY_MPS2))
+
+    assert ActivityStage().push(limited)[5].impact_mps2 is not None
+    assert ActivityStage().push(replace(limited, channels=block.channels))[5].impact_mps2 is None
 
 
 def test_hard_blow_at_the_trunk_needs_no_free_fall():
