@@ -1,18 +1,26 @@
-"""Candidates of all leads -> QRS complexes: adaptive thresholds, refractory time, T-wave test, search-back, lead choice.
+"""Candidates -> QRS complexes: adaptive thresholds, refractory time, T-wave test, search-back, replacement.
 
-The rules are those of Pan and Tompkins 1985 and Hamilton and Tompkins 1986 (medians of the last eight peaks), with
-two of our own: a beat is taken back when a much larger maximum follows at once (a tall P wave before its QRS), and
+The rules are those of Pan and Tompkins 1985 and Hamilton and Tompkins 1986 (medians of the last eight peaks), in units
+of this person's beats, with three of our own: the threshold lies midway, on a logarithmic scale, between beats and what
+is no beat; a beat is taken back when a much larger maximum follows at once (a tall P wave before its QRS complex); and
 the threshold sinks in a pause, so that a large artefact cannot blind the detector.
+
+Nothing here depends on how the candidates were divided among the calls: what is decided about a moment, is decided when
+all before it is known.
 """
 
 from __future__ import annotations
 
+import math
 from collections import deque
-from collections.abc import Collection
-from dataclasses import dataclass, replace
-from statistics import median
+from collections.abc import Sequence
+from dataclasses import dataclass
 
-from edge.features.qrs_candidates import Candidate, QrsCandidates
+from edge.features.qrs_levels import LeadLevel, median_of
+from edge.features.qrs_signal import Candidates, QrsSignal
+
+# Rejected candidates kept; a maximum every 0.18 s at most, so they reach back further than any search.
+_N_REJECTED = 32
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -21,8 +29,8 @@ class DecisionSettings:
 
     floor_mv: float = 0.15
     """Smallest detection signal taken for a QRS complex: monitors must not count below 0.15 mV (IEC 60601-2-27)."""
-    threshold_ratio: float = 0.3
-    """Threshold between the noise level (0) and the signal level (1); 0.25-0.31 in the two papers."""
+    least_threshold: float = 0.2
+    """The threshold is never below this share of the usual beat, however quiet the signal."""
     refractory_s: float = 0.18
     """Two QRS complexes are never closer: 0.2 s in Pan and Tompkins, a little less to count up to 300 bpm."""
     t_wave_s: float = 0.36
@@ -44,7 +52,7 @@ class DecisionSettings:
     """A missed beat is not looked for further back: at 20 bpm a beat at any place of a missed interval lies at most
     3.5 s before the search, and the samples of older ones are no longer kept."""
     decay_half_life_s: float = 0.5
-    """In a pause longer than ``search_back_rr`` medians the signal level halves each half second: a tenfold drop of
+    """In a pause longer than ``search_back_rr`` medians the threshold halves each half second: a tenfold drop of
     the amplitude is followed within 3 s."""
     between_ratio: float = 1.2
     """In a pause the threshold stays this far above the usual maximum between two beats, so that P waves without a
@@ -53,40 +61,39 @@ class DecisionSettings:
     """How fast that bound sinks, in case the amplitude itself has dropped: P waves stay uncounted for 6 s, longer
     than an asystole takes to be alarmed (own choice)."""
     clear_ratio: float = 3.0
-    """Beats are described in a lead where they are this much larger than all that lies between them (own choice)."""
-    onset_s: float = 0.14
-    """The detection signal of a complex of 100 ms begins to rise this long before its maximum; a P wave lies before."""
+    """A lead shows beats clearly where they are this much larger than all that lies between them (own choice)."""
     learning_s: float = 1.5
-    """Signal levels start from the largest maximum in this time after the first one above the floor (own choice)."""
-    relearning_s: float = 2.0
-    """A lead taken over because the other one became unusable starts from its largest maximum in this time: one beat
-    at least at 30 bpm."""
-    lead_ratio: float = 1.5
-    """Another lead is taken when its ratio of beats to what lies between them is this much better (own choice)."""
+    """Beat levels start from the largest maximum in this time after the first one above the floor (own choice)."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True)
 class Detection:
     """One QRS complex."""
 
-    candidate: Candidate
+    at: int
+    """Position of the energy's maximum, at the detector's rate."""
+    fused: float
+    strength: float
+    """Energy in units of the usual beat."""
+    slope: float
+    heights: list[float]
+    weights: list[float]
+    clear_leads: list[int]
+    """Leads that showed beats clearly at that time."""
     is_late: bool
+    """Found by search-back."""
 
 
-class _Level:
-    """What one lead's maxima have been like."""
+@dataclass(slots=True)
+class _Rejected:
+    """A candidate that was no beat, and may still become one by search-back."""
 
-    def __init__(self) -> None:
-        self.beats: deque[float] = deque(maxlen=8)
-        self.rejected: deque[float] = deque(maxlen=8)
-        self.between: deque[float] = deque(maxlen=16)
-        """Largest value between two beats, P and T waves included."""
-
-    def ratio(self) -> float:
-        """How far beats stand out; 0 while unknown."""
-        if len(self.beats) < 8 or len(self.between) < 8:
-            return 0.0
-        return sorted(self.beats)[2] / max(sorted(self.between)[-3], 1e-3)
+    candidates: Candidates
+    k: int
+    at: int
+    strength: float
+    threshold: float
+    """What it had to pass when it came."""
 
 
 class QrsDecision:
@@ -96,263 +103,291 @@ class QrsDecision:
     ----------
     settings : DecisionSettings
         The numbers of the rules.
-    rate_hz : float
-        Sampling rate.
-    source : QrsCandidates
-        Where the candidates come from; asked for the detection signal of the other leads.
+    source : QrsSignal
+        Where the candidates come from.
     n_leads : int
         Number of leads.
     """
 
-    def __init__(self, settings: DecisionSettings, rate_hz: float, source: QrsCandidates, n_leads: int) -> None:
+    def __init__(self, settings: DecisionSettings, source: QrsSignal, n_leads: int) -> None:
+        rate_hz = source.rate_hz
         self._settings = settings
-        self._rate_hz = rate_hz
         self._source = source
-        self._levels = [_Level() for _ in range(n_leads)]
-        self._lead: int | None = None
-        self._trusted: frozenset[int] = frozenset(range(n_leads))
-        self._learning: list[Candidate] = []
-        self._rejected: list[Candidate] = []
-        self._last: Candidate | None = None
-        self._pending: Detection | None = None
-        self._rr_samples: deque[int] = deque(maxlen=8)
+        self._rate_hz = rate_hz
+        self._n_leads = n_leads
+        self._n_refractory = round(settings.refractory_s * rate_hz)
+        self._n_t_wave = round(settings.t_wave_s * rate_hz)
+        self._n_replace = round(settings.replace_s * rate_hz)
+        self._n_reach = round(settings.search_back_reach_s * rate_hz)
+        self._n_learning = round(settings.learning_s * rate_hz)
+        self._leads = [LeadLevel() for _ in range(n_leads)]
+        self._levels: list[float] = []
+        """Energy of the usual beat, by lead; none while learning."""
+        self._learning: list[tuple[Candidates, int]] = []
+        self._noise: deque[float] = deque(maxlen=8)
+        self._noise_level = 0.0
+        self._between: deque[float] = deque(maxlen=16)
+        self._rejected: list[_Rejected] = []
+        self._rr: deque[int] = deque(maxlen=8)
+        self._last: Detection | None = None
+        self._is_pending = False
+        self._deadline = 0
+        self._is_searched = False
 
-    def decide(self, candidates: list[Candidate]) -> list[Detection]:
-        """Return the beats that became certain, oldest first; call it once per block, with or without candidates."""
-        if self._lead is None:
-            self._learning += candidates
-            if not self._learn():
-                return []
-            candidates, self._learning = self._learning, []
+    def decide(self, candidates: Candidates | None) -> list[Detection]:
+        """Return the beats that became certain, oldest first; `candidates` are the new ones of `source`."""
         out: list[Detection] = []
-        for candidate in candidates:
-            out += self._search_back(candidate.sequence)
-            if candidate.lead == self._lead:
-                out += self._decide(candidate)
-            else:
-                self._rejected.append(candidate)
-        out += self._search_back(self._source.confirmed)
-        out += self._release()
+        if not self._levels:
+            waiting = self._learning
+            if candidates is not None:
+                waiting += [(candidates, k) for k in range(len(candidates.at))]
+            if self._learn():
+                self._learning = []
+                for each, k in waiting:
+                    self._decide(each, k, out)
+        elif candidates is not None:
+            for k in range(len(candidates.at)):
+                self._decide(candidates, k, out)
+        if self._last is not None:
+            self._search_back(self._source.confirmed, out)
+            self._release(out)
         return out
 
     def flush(self) -> list[Detection]:
-        """Return the beat that is held back."""
-        pending, self._pending = self._pending, None
-        return [pending] if pending is not None else []
-
-    def trust(self, leads: Collection[int]) -> None:
-        """Take beats from these leads alone; from all where none is named or none of them shows beats that count."""
-        every = frozenset(range(len(self._levels)))
-        self._trusted = frozenset(leads) or every
-        if self._lead is None or self._lead in self._trusted:
-            return
-        # What was measured in a lead at the instants of false beats is no level: take its largest recent maximum.
-        end = self._source.confirmed
-        first = end - self._samples(self._settings.relearning_s)
-        largest = {lead: self._source.largest_height(lead, first, end) for lead in sorted(self._trusted)}
-        best = max(largest, key=lambda lead: largest[lead])
-        if largest[best] <= 2 * self._settings.floor_mv:
-            self._trusted = every
-            return
-        self._lead = best
-        self._levels[best] = _Level()
-        self._levels[best].beats.append(largest[best])
+        """Return the beats that are held back at the end."""
+        out: list[Detection] = []
+        if not self._levels and self._learning:
+            self._start()
+            for each, k in self._learning:
+                self._decide(each, k, out)
+        if self._is_pending and self._last is not None:
+            self._is_pending = False
+            out.append(self._last)
+        return out
 
     def clear_leads(self) -> list[int]:
-        """Return the leads whose beats stand out well, lowest column first; none while that is unknown."""
-        ratio = self._settings.clear_ratio
-        return [lead for lead in sorted(self._trusted) if self._levels[lead].ratio() >= ratio]
+        """Return the leads whose beats stand out well and are large enough to be counted, lowest first."""
+        settings = self._settings
+        return [
+            k
+            for k, lead in enumerate(self._leads)
+            if lead.level > settings.floor_mv and lead.ratio() >= settings.clear_ratio
+        ]
 
     # --- start ----------------------------------------------------------------------------------------------
 
     def _learn(self) -> bool:
         """Set the first levels once there is enough to learn from."""
         floor = self._settings.floor_mv
-        strong = [candidate for candidate in self._learning if candidate.height > floor]
-        horizon = self._source.confirmed - self._samples(self._settings.learning_s)
-        if not strong:
-            self._learning = []
+        n_small = 0
+        while n_small < len(self._learning) and self._height(*self._learning[n_small]) < floor:
+            n_small += 1
+        del self._learning[:n_small]
+        if not self._learning:
             return False
-        if strong[0].sequence > horizon:
+        each, k = self._learning[0]
+        if self._source.confirmed < each.at[k] + self._n_learning:
             return False
-        best_ratio = -1.0
-        for lead, level in enumerate(self._levels):
-            heights = sorted(candidate.height for candidate in self._learning if candidate.lead == lead)
-            if not heights:
-                continue
-            level.beats.append(heights[-1])
-            usual = self._source.heights.rows(strong[0].sequence, self._source.confirmed)[:, lead]
-            ratio = heights[-1] / max(float(usual.mean()), 1e-3) if heights[-1] > floor else 0.0
-            if ratio > best_ratio:
-                best_ratio = ratio
-                self._lead = lead
+        self._start()
         return True
+
+    def _start(self) -> None:
+        begin = self._learning[0][0].at[self._learning[0][1]]
+        first = [each.heights[k] for each, k in self._learning if each.at[k] < begin + self._n_learning]
+        self._levels = [max(heights[lead] for heights in first) for lead in range(self._n_leads)]
+        for lead, level in zip(self._leads, self._levels, strict=True):
+            lead.beats.append(level)
+            lead.level = level
 
     # --- rules ----------------------------------------------------------------------------------------------
 
-    def _decide(self, candidate: Candidate) -> list[Detection]:
+    def _decide(self, candidates: Candidates, k: int, out: list[Detection]) -> None:
         settings = self._settings
+        at = candidates.at[k]
+        if self._last is not None and at > self._deadline:
+            self._search_back(at, out)  # before all else: it changes the levels
         last = self._last
-        is_strong = candidate.height > self._threshold(candidate.lead, candidate.sequence)
-        if last is not None and is_strong:
-            since_s = (candidate.sequence - last.sequence) / self._rate_hz
-            is_larger = candidate.height > settings.replace_ratio * last.height
-            if is_larger and since_s < settings.replace_s and self._pending is not None:
-                return self._replace(candidate)
-            if since_s < settings.refractory_s:
-                return []
-            if since_s < settings.t_wave_s and self._is_t_wave(candidate, last):
-                return []
+        strength = self._strength(candidates.heights[k], candidates.weights[k])
+        threshold = usual = self._usual_threshold(candidates, k)
+        is_late = False
+        if last is not None and at > self._deadline:
+            lowered = self._lowered(threshold, at, 1.0)
+            is_late = not strength > lowered
+            threshold = self._lowered(threshold, at, settings.search_back_ratio)
+        is_strong = strength > threshold and self._height(candidates, k) > settings.floor_mv
+        if is_strong and last is not None:
+            since = at - last.at
+            if since < self._n_replace and candidates.fused[k] > settings.replace_ratio * last.fused:
+                self._replace(candidates, k)
+                return
+            if since < self._n_refractory:
+                return
+            if since < self._n_t_wave and self._is_t_wave(candidates, k, strength, last):
+                is_strong = False
         if is_strong:
-            return self._accept(candidate, is_late=False)
-        self._levels[candidate.lead].rejected.append(candidate.height)
-        self._rejected.append(candidate)
-        return []
+            self._accept(candidates, k, strength, out, is_late=is_late)
+        else:
+            self._reject(strength)
+            self._rejected.append(_Rejected(candidates, k, at, strength, usual))
+            if len(self._rejected) > 2 * _N_REJECTED:  # a long pause: these cannot become beats any more
+                del self._rejected[:_N_REJECTED]
 
-    def _is_t_wave(self, candidate: Candidate, last: Candidate) -> bool:
+    def _is_t_wave(self, candidates: Candidates, k: int, strength: float, last: Detection) -> bool:
         settings = self._settings
-        if candidate.slope < settings.t_wave_slope_ratio * last.slope:
+        slope = self._strength(candidates.slopes[k], candidates.weights[k])
+        if slope < settings.t_wave_slope_ratio * last.slope:
             return True
         ratio = settings.tall_t_wave_ratio
-        return candidate.slope < ratio * last.slope and candidate.height < ratio * last.height
+        return slope < ratio * last.slope and strength < ratio * last.strength
 
-    def _threshold(self, lead: int, sequence: int, share: float = 1.0) -> float:
+    def _strength(self, values: Sequence[float], weights: Sequence[float]) -> float:
+        """Return `values` by lead in units of each lead's beats: their weighted geometric mean."""
+        levels = self._levels
+        if self._n_leads == 1:
+            return values[0] / levels[0]
+        total = 0.0
+        for value, weight, level in zip(values, weights, levels, strict=True):
+            log = math.log(max(value / level, 0.05))
+            total += weight * (log if log < 0.0 else 0.25 * log)
+        return math.exp(total)
+
+    def _height(self, candidates: Candidates, k: int) -> float:
+        """Return the largest energy of the leads that count for anything, in mV."""
+        heights, weights = candidates.heights[k], candidates.weights[k]
+        if self._n_leads == 1:
+            return heights[0]
+        least = 0.5 / self._n_leads**2
+        return max(height for height, weight in zip(heights, weights, strict=True) if weight > least)
+
+    def _usual_threshold(self, candidates: Candidates, k: int) -> float:
+        """Return the threshold for a candidate: midway, on a logarithmic scale, between noise and beats."""
+        usual = sum(weight * level for weight, level in zip(candidates.weights[k], self._levels, strict=True))
+        noise = max(self._noise_level, min(1.0, candidates.floors[k] / usual))
+        return max(self._settings.least_threshold, math.sqrt(noise))
+
+    def _lowered(self, threshold: float, at: int, share: float) -> float:
         settings = self._settings
-        level = self._levels[lead]
-        usual = self._usual_threshold(level)
-        pause_s = self._pause_s(sequence)
-        between = settings.between_ratio * median(level.between) if level.between else 0.0
-        return max(
-            settings.floor_mv,
-            share * usual * _halved(pause_s, settings.decay_half_life_s),
-            min(usual, between * _halved(pause_s, settings.between_half_life_s)),
-        )
+        pause_s = max(0.0, (at - self._deadline) / self._rate_hz)
+        between = settings.between_ratio * median_of(self._between) if self._between else 0.0
+        sinking = share * threshold * math.exp2(-pause_s / settings.decay_half_life_s)
+        return max(sinking, min(threshold, between * math.exp2(-pause_s / settings.between_half_life_s)))
 
-    def _usual_threshold(self, level: _Level) -> float:
-        beat: float = median(level.beats)
-        noise = min(median(level.rejected), beat) if level.rejected else 0.0
-        return float(noise + self._settings.threshold_ratio * (beat - noise))
+    # --- what follows from a decision -----------------------------------------------------------------------
 
-    def _pause_s(self, sequence: int) -> float:
-        """How far the time since the last beat exceeds the search-back time."""
-        if self._last is None:
-            return 0.0
-        return max(0.0, (sequence - self._last.sequence - self._search_back_samples()) / self._rate_hz)
-
-    def _accept(self, candidate: Candidate, *, is_late: bool) -> list[Detection]:
-        out = self.flush()
+    def _accept(self, candidates: Candidates, k: int, strength: float, out: list[Detection], *, is_late: bool) -> None:
+        at, heights, weights = candidates.at[k], candidates.heights[k], candidates.weights[k]
         last = self._last
-        self._follow_drop(candidate)
+        if self._is_pending and last is not None:
+            out.append(last)
         if last is not None:
-            self._rr_samples.append(min(candidate.sequence - last.sequence, self._samples(3.0)))
-        self._measure_leads(candidate, last)
-        self._last = candidate
-        self._rejected = [other for other in self._rejected if other.sequence > candidate.sequence]
-        self._pending = Detection(candidate=candidate, is_late=is_late)
-        self._choose_lead()
-        return out
+            self._rr.append(min(at - last.at, round(3.0 * self._rate_hz)))
+            self._measure_between(candidates, k, last.at)
+        usual = max(self._settings.least_threshold, math.sqrt(self._noise_level))
+        if strength < self._settings.search_back_ratio * usual:
+            # Only the decay in a pause let it pass: the amplitude has dropped, and the old one is forgotten.
+            for lead in self._leads:
+                lead.beats.clear()
+            self._noise.clear()
+            self._noise_level = 0.0
+            self._between.clear()
+        for lead, height in zip(self._leads, heights, strict=True):
+            lead.beats.append(height)
+        self._measure_levels()
+        self._last = Detection(
+            at=at,
+            fused=candidates.fused[k],
+            strength=self._strength(heights, weights),
+            slope=self._strength(candidates.slopes[k], weights),
+            heights=heights,
+            weights=weights,
+            clear_leads=self.clear_leads() if self._n_leads > 1 else [0],
+            is_late=is_late,
+        )
+        self._is_pending = True
+        self._rejected = [each for each in self._rejected if each.at > at]
+        self._set_deadline()
 
-    def _follow_drop(self, candidate: Candidate) -> None:
-        """Forget the old amplitude when only its decay let `candidate` pass."""
-        level = self._levels[candidate.lead]
-        usual = self._settings.search_back_ratio * self._usual_threshold(level)
-        if candidate.height >= usual:
-            return
-        ratio = candidate.height / median(level.beats)
-        level.beats.clear()
-        level.between = deque((ratio * value for value in level.between), maxlen=level.between.maxlen)
-        level.rejected = deque((ratio * value for value in level.rejected), maxlen=level.rejected.maxlen)
+    def _replace(self, candidates: Candidates, k: int) -> None:
+        """Take the held-back beat for a P wave, and this candidate for its QRS complex."""
+        last = self._last
+        assert last is not None
+        at, heights, weights = candidates.at[k], candidates.heights[k], candidates.weights[k]
+        self._reject(last.strength)
+        if self._rr:
+            self._rr[-1] += at - last.at
+        for lead, height in zip(self._leads, heights, strict=True):
+            lead.beats[-1] = height
+        self._measure_levels()
+        last.at, last.fused, last.heights, last.weights = at, candidates.fused[k], heights, weights
+        last.strength = self._strength(heights, weights)
+        last.slope = self._strength(candidates.slopes[k], weights)
+        self._rejected = [each for each in self._rejected if each.at > at]
+        self._set_deadline()
 
-    def _replace(self, candidate: Candidate) -> list[Detection]:
-        """Take the held-back beat for a P wave, and `candidate` for its QRS complex."""
-        assert self._last is not None
-        assert self._pending is not None
-        level = self._levels[candidate.lead]
-        level.rejected.append(self._last.height)
-        level.beats[-1] = candidate.height
-        if self._rr_samples:
-            self._rr_samples[-1] += candidate.sequence - self._last.sequence
-        self._last = candidate
-        self._pending = replace(self._pending, candidate=candidate)
-        return []
+    def _reject(self, strength: float) -> None:
+        self._noise.append(strength)
+        self._noise_level = min(1.0, median_of(self._noise))
 
-    def _search_back(self, now: int) -> list[Detection]:
-        out: list[Detection] = []
-        while self._last is not None and now - self._last.sequence > self._search_back_samples():
-            found = self._best_rejected(self._last.sequence + self._samples(self._settings.replace_s), now)
+    def _measure_levels(self) -> None:
+        for lead in self._leads:
+            lead.level = max(median_of(lead.beats), 0.03)
+        self._levels = [lead.level for lead in self._leads]
+
+    def _measure_between(self, candidates: Candidates, k: int, last_at: int) -> None:
+        """Note the largest energy between the last beat and this one, by lead and fused."""
+        at = candidates.at[k]
+        largest = list(candidates.before[k]) if at - last_at > 2 * self._n_refractory else [0.0] * self._n_leads
+        strength = self._strength(largest, candidates.weights[k])
+        for each in self._rejected:
+            if last_at < each.at < at:
+                strength = max(strength, each.strength)
+                for lead, height in enumerate(each.candidates.heights[each.k]):
+                    largest[lead] = max(largest[lead], height)
+        self._between.append(strength)
+        for level, value in zip(self._leads, largest, strict=True):
+            level.between.append(value)
+
+    # --- search-back ----------------------------------------------------------------------------------------
+
+    def _search_back(self, now: int, out: list[Detection]) -> None:
+        """Where a beat is overdue at `now`, take the strongest candidate before it was due."""
+        while self._last is not None and now > self._deadline and not self._is_searched:
+            found = self._strongest_rejected(self._last.at + self._n_replace)
             if found is None:
-                break
-            out += self._accept(found, is_late=True)
-        return out
+                self._is_searched = True
+                self._rejected = self._rejected[-_N_REJECTED:]
+                return
+            self._accept(found.candidates, found.k, found.strength, out, is_late=True)
 
-    def _best_rejected(self, first: int, now: int) -> Candidate | None:
-        best: Candidate | None = None
-        best_share = 0.0
-        oldest = now - self._samples(self._settings.search_back_reach_s)
-        self._rejected = [candidate for candidate in self._rejected if candidate.sequence >= oldest]
-        for candidate in self._rejected:
-            if candidate.lead not in self._trusted or not self._levels[candidate.lead].beats:
+    def _strongest_rejected(self, first: int) -> _Rejected | None:
+        settings = self._settings
+        deadline = self._deadline
+        first = max(first, deadline - self._n_reach)
+        best: _Rejected | None = None
+        for each in self._rejected:
+            if not first < each.at <= deadline or (best is not None and each.strength <= best.strength):
                 continue
-            if not first < candidate.sequence < now:
-                continue
-            needed_share = self._settings.search_back_ratio if candidate.lead == self._lead else 1.0
-            needed = self._threshold(candidate.lead, candidate.sequence, needed_share)
-            share = candidate.height / max(self._settings.floor_mv, median(self._levels[candidate.lead].beats))
-            if candidate.height > needed and share > best_share:
-                best, best_share = candidate, share
+            threshold = self._lowered(each.threshold, each.at, settings.search_back_ratio)
+            if each.strength > threshold and self._height(each.candidates, each.k) > settings.floor_mv:
+                best = each
         return best
 
-    def _release(self) -> list[Detection]:
-        """Return the held-back beat as soon as nothing can replace it."""
-        if self._pending is None:
-            return []
-        candidate = self._pending.candidate
-        until = candidate.sequence + self._samples(self._settings.replace_s)
-        if self._source.confirmed >= until:
-            return self.flush()
-        if self._source.heights.end < until:
-            return []
-        rival = self._source.largest_height(candidate.lead, candidate.sequence, until)
-        return self.flush() if rival <= self._settings.replace_ratio * candidate.height else []
-
-    # --- leads ----------------------------------------------------------------------------------------------
-
-    def _measure_leads(self, candidate: Candidate, last: Candidate | None) -> None:
-        around, refractory = self._samples(0.15), self._samples(self._settings.refractory_s)
-        onset = self._samples(self._settings.onset_s)  # a P wave lies before this, the rise of the complex after it
-        for lead, level in enumerate(self._levels):
-            is_selected = lead == candidate.lead
-            sequence = candidate.sequence
-            peak = self._source.largest_height(lead, sequence - around, sequence + around + 1)
-            level.beats.append(candidate.height if is_selected else peak)
-            if last is None or sequence - last.sequence <= 2 * refractory:
-                continue
-            between = self._source.largest_height(lead, last.sequence + refractory, sequence - onset)
-            level.between.append(between)
-            if not is_selected:
-                level.rejected.append(between)
-
-    def _choose_lead(self) -> None:
+    def _set_deadline(self) -> None:
         assert self._last is not None
-        if self._last.lead in self._trusted:
-            self._lead = self._last.lead
-        assert self._lead is not None
-        ratio = self._settings.lead_ratio * self._levels[self._lead].ratio()
-        for lead in sorted(self._trusted):
-            level = self._levels[lead]
-            if level.ratio() > ratio and median(level.beats) > 2 * self._settings.floor_mv:
-                self._lead, ratio = lead, level.ratio()
+        usual = median_of(self._rr) if self._rr else self._rate_hz
+        self._is_searched = False
+        self._deadline = self._last.at + int(self._settings.search_back_rr * usual)
 
-    # --- time -----------------------------------------------------------------------------------------------
-
-    def _search_back_samples(self) -> int:
-        usual = median(self._rr_samples) if self._rr_samples else self._samples(1.0)
-        return int(self._settings.search_back_rr * usual)
-
-    def _samples(self, duration_s: float) -> int:
-        return round(duration_s * self._rate_hz)
-
-
-def _halved(elapsed_s: float, half_life_s: float) -> float:
-    """Return what is left of 1 after `elapsed_s`."""
-    return float(0.5 ** (elapsed_s / half_life_s))
+    def _release(self, out: list[Detection]) -> None:
+        """Give out the held-back beat as soon as nothing can replace it."""
+        last = self._last
+        if not self._is_pending or last is None:
+            return
+        until = last.at + self._n_replace
+        if self._source.confirmed < until:
+            if self._source.end < until:
+                return
+            if self._source.largest(last.at + 1, until) > self._settings.replace_ratio * last.fused:
+                return
+        self._is_pending = False
+        out.append(last)
