@@ -33,6 +33,12 @@ GRAVITY: Mapping[Posture, tuple[float, float, float]] = MappingProxyType(
 """What an accelerometer at rest shows, in g: x to the patient's right, y to the head, z out of the chest."""
 
 
+WRIST_GRAVITY: Mapping[Posture, tuple[float, float, float]] = MappingProxyType(
+    {Posture.STANDING: (-1.0, 0.0, 0.0), Posture.SITTING: (-0.26, 0.0, 0.97)}
+)
+"""The same at the wrist: hanging while standing, on the lap while sitting, else flat beside the body."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Course:
     """How one event goes, in g and in seconds after its beginning."""
@@ -104,6 +110,13 @@ class Motion:
             )
             for axis in range(3)
         ]
+        self._wrist_gravity = [
+            Trajectory(
+                [(state.at_s, WRIST_GRAVITY.get(state.posture, (0.0, 0.0, 1.0))[axis]) for state in states],
+                time_constant_s=TURN_TIME_CONSTANT_S,
+            )
+            for axis in range(3)
+        ]
         self._amount = {
             activity: Trajectory(
                 [(state.at_s, 1.0 if state.activity is activity else 0.0) for state in states], time_constant_s=1.0
@@ -137,6 +150,28 @@ class Motion:
             if at_s[-1] >= start_s and at_s[0] < start_s + _EVENT_END_S:
                 moving += self._event(at_s, start_s, course)
         return moving
+
+    def wrist(self, at_s: FloatArray) -> FloatArray:
+        """Return x, y and z at the wrist, shape (n_samples, 3), in m/s2: x along the forearm, z out of its back."""
+        gravity = np.column_stack([axis.at(at_s) for axis in self._wrist_gravity])
+        return np.asarray(STANDARD_GRAVITY_MPS2 * (gravity + self.wrist_movement(at_s)))
+
+    def wrist_movement(self, at_s: FloatArray) -> FloatArray:
+        """Return what moves the wrist, in g, shape (n_samples, 3): the arm swings once every two steps."""
+        if not self.is_ever_moving:
+            return np.zeros((len(at_s), 3))
+        angle = 2 * np.pi * self._steps.integral(at_s)
+        swing = np.column_stack(
+            [
+                0.30 * np.sin(angle / 2) + 0.18 * np.sin(angle + 0.4),
+                0.22 * np.sin(angle / 2 + 0.8) + 0.10 * np.sin(angle + 1.1),
+                0.12 * np.sin(angle + 2.0) + 0.06 * np.sin(2 * angle),
+            ]
+        )
+        moving = swing * self._amount[Activity.WALKING].at(at_s)[:, None]
+        # Hands fidget more than a chest, and not in step with it.
+        restless = 2.0 * self.fidgeting(at_s + 100.0)[:, ::-1]
+        return np.asarray(moving + restless * self._amount[Activity.RESTLESS].at(at_s)[:, None])
 
     def motions(self, from_s: float, to_s: float) -> tuple[TrueMotion, ...]:
         """Return the postures and activities between two instants."""

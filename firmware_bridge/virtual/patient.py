@@ -38,7 +38,7 @@ from firmware_bridge.virtual.faults import FrontEnd
 from firmware_bridge.virtual.motion import STANDARD_GRAVITY_MPS2, Motion
 from firmware_bridge.virtual.respiration import Respiration
 from firmware_bridge.virtual.rhythm import BeatSequence, HeartBeat, RhythmStart
-from firmware_bridge.virtual.scenario import PatientState, Rhythm, Scenario
+from firmware_bridge.virtual.scenario import PatientState, Rhythm, Scenario, SensorSettings
 from firmware_bridge.virtual.source import SourceVitals
 from firmware_bridge.virtual.trajectory import FloatArray, Trajectory
 from firmware_bridge.virtual.truth import RhythmSpan, TrueBeat, Truth
@@ -55,7 +55,9 @@ WEAKEST_PULSE_RATIO = 0.15
 """Pulses weaker than this are not counted by an oximeter."""
 LIGHT_LAG_S = 0.06
 LIGHT_PER_AXIS = np.array([0.5, 1.0, 0.7])
-"""How much each axis of the chest counts in the motion of the light at the finger; own choice."""
+"""How much each axis counts in the motion of the light; own choice."""
+WRIST_MOTION_RATIO = 2.5
+"""A watch slides where a finger clip holds: so much more of the movement is in its light.  Own choice."""
 _MEMORY_S = 12.0
 
 
@@ -70,21 +72,30 @@ def _light(name: str, kind: ChannelKind) -> Channel:
     return Channel(name=name, kind=kind, unit="1", minimum=0.0, maximum=PPG_FULL_SCALE, resolution=1.0)
 
 
+def _axes() -> tuple[Channel, ...]:
+    """Return the three axes of an accelerometer."""
+    return tuple(
+        _signed_16_bit(f"A{kind.value[-1].upper()}", kind, "m/s2", ACCELERATION_RANGE_MPS2)
+        for kind in (ChannelKind.ACCELERATION_X, ChannelKind.ACCELERATION_Y, ChannelKind.ACCELERATION_Z)
+    )
+
+
 CHANNELS: Mapping[str, tuple[Channel, ...]] = MappingProxyType(
     {
         "ecg": tuple(_signed_16_bit(lead, ChannelKind.ECG, "mV", ECG_RANGE_MV) for lead in ecg.LEADS),
         "ppg": (_light("RED", ChannelKind.PPG_RED), _light("IR", ChannelKind.PPG_INFRARED)),
         "respiration": (_signed_16_bit("RESP", ChannelKind.RESPIRATION, "Ohm", RESPIRATION_RANGE_OHM),),
-        "acceleration": tuple(
-            _signed_16_bit(f"A{kind.value[-1].upper()}", kind, "m/s2", ACCELERATION_RANGE_MPS2)
-            for kind in (ChannelKind.ACCELERATION_X, ChannelKind.ACCELERATION_Y, ChannelKind.ACCELERATION_Z)
-        ),
+        "acceleration": _axes(),
+        "wrist": (_light("GREEN", ChannelKind.PPG),),
+        "wrist-motion": _axes(),
     }
 )
 """Channels of every stream, with the range and the step of the converter."""
+STREAMS = SensorSettings().streams
+"""What a chest strap with a finger clip has; the two of the wrist are there for those who ask for them."""
 
 NOISE_RMS: Mapping[str, float] = MappingProxyType(
-    {"ecg": 0.008, "ppg": 25.0, "respiration": 0.01, "acceleration": 0.02}
+    {"ecg": 0.008, "ppg": 25.0, "respiration": 0.01, "acceleration": 0.02, "wrist": 12.0, "wrist-motion": 0.02}
 )
 """White noise of a good front end, in the unit of the stream: 8 uV on the ECG."""
 
@@ -107,6 +118,10 @@ class Signals:
     """Axes x, y, z, shape (n_samples, 3)."""
     acceleration_rate_hz: float
     truth: Truth
+    wrist_light: Samples | None = None
+    """Green light, upright, shape (n_samples, 1); None unless the patient was made with the stream ``wrist``."""
+    wrist_acceleration_mps2: Samples | None = None
+    """Axes x, y, z, shape (n_samples, 3); None unless it was made with ``wrist-motion``."""
 
 
 class VirtualPatient:
@@ -122,9 +137,7 @@ class VirtualPatient:
         The signals that will be read, in step with each other: the slowest one decides what is remembered.
     """
 
-    def __init__(
-        self, scenario: Scenario, *, history_s: float = math.inf, streams: Sequence[str] = tuple(CHANNELS)
-    ) -> None:
+    def __init__(self, scenario: Scenario, *, history_s: float = math.inf, streams: Sequence[str] = STREAMS) -> None:
         states = scenario.states()
         seeds = np.random.SeedSequence(scenario.patient.seed).spawn(5)
         heart, breath, skin, finger, body = (np.random.default_rng(seed) for seed in seeds)
@@ -186,8 +199,8 @@ class VirtualPatient:
         ValueError
             If the patient was made for some of the streams only.
         """
-        if len(self._streams) < len(CHANNELS):
-            raise ValueError(f"expected a patient with the streams {', '.join(CHANNELS)}, got {[*self._n_read]}")
+        if not set(STREAMS) <= set(self._n_read):
+            raise ValueError(f"expected a patient with the streams {', '.join(STREAMS)}, got {[*self._n_read]}")
         rates_hz = {info.name: info.nominal_rate_hz for info in self._streams}
         start_s = self._n_read["ecg"] / rates_hz["ecg"]
         front_end = FrontEnd(self._scenario.faults if with_faults else (), self._scenario.patient.seed)
@@ -207,6 +220,8 @@ class VirtualPatient:
             acceleration_mps2=values["acceleration"],
             acceleration_rate_hz=rates_hz["acceleration"],
             truth=self.truth(start_s, start_s + duration_s),
+            wrist_light=values.get("wrist"),
+            wrist_acceleration_mps2=values.get("wrist-motion"),
         )
 
     def samples(self, from_s: float, to_s: float, *, with_faults: bool = True) -> Signals:
@@ -305,7 +320,9 @@ class VirtualPatient:
             return light * (1.0 + self.light_motion(at_s)[:, None]) if self._motion.is_ever_moving else light
         if stream == "respiration":
             return self._impedance(at_s, beats)[:, None]
-        return self._motion.at(at_s)
+        if stream == "wrist":
+            return self._ppg.wrist(at_s, beats)[:, None] * (1.0 + self._wrist_artefact(at_s))[:, None]
+        return self._motion.at(at_s) if stream == "acceleration" else self._motion.wrist(at_s)
 
     def light_motion(self, at_s: FloatArray) -> FloatArray:
         """Return by how much movement changes the light, relative to it: the artefact in both colours of the PPG.
@@ -314,6 +331,10 @@ class VirtualPatient:
         """
         movement = self._motion.movement(at_s - LIGHT_LAG_S)
         return np.asarray(self._person.motion_light_ratio * movement @ LIGHT_PER_AXIS)
+
+    def _wrist_artefact(self, at_s: FloatArray) -> FloatArray:
+        movement = self._motion.wrist_movement(at_s - LIGHT_LAG_S)
+        return np.asarray(WRIST_MOTION_RATIO * self._person.motion_light_ratio * movement @ LIGHT_PER_AXIS)
 
     def _impedance(self, at_s: FloatArray, beats: list[HeartBeat]) -> FloatArray:
         """Return the impedance of the chest: more air, more Ohm; more blood, less."""

@@ -74,14 +74,12 @@ class Conduction(StrEnum):
 
 
 class Event(StrEnum):
-    """Something that the patient does once."""
+    """Something that the patient does once; who falls or drops into a chair is still after it, unless a step says more."""
 
     NONE = "none"
     FALL = "fall"
-    """Falls and lies still, on the right side unless the step says otherwise."""
     JUMP = "jump"
     SIT_DOWN_HARD = "sit-down-hard"
-    """Lets themselves drop into a chair: an impact, and then they sit still, but upright."""
 
 
 class Posture(StrEnum):
@@ -329,6 +327,9 @@ class SensorSettings:
     ppg_rate_hz: int = 100
     respiration_rate_hz: int = 25
     acceleration_rate_hz: int = 50
+    wrist_rate_hz: int = 64
+    """Green light; 64 Hz and 32 Hz are those of a common wearable for research (Empatica E4)."""
+    wrist_motion_rate_hz: int = 32
     packet_ms: int = 100
     """Signal time in one packet."""
     reading_period_s: float = 1.0
@@ -350,6 +351,8 @@ class SensorSettings:
             "ppg": self.ppg_rate_hz,
             "respiration": self.respiration_rate_hz,
             "acceleration": self.acceleration_rate_hz,
+            "wrist": self.wrist_rate_hz,
+            "wrist-motion": self.wrist_motion_rate_hz,
         }[stream]
 
 

@@ -83,6 +83,8 @@ RANGES: Mapping[str, tuple[float, float]] = MappingProxyType(
         "ppg_rate_hz": (10, 1000),
         "respiration_rate_hz": (1, 500),
         "acceleration_rate_hz": (1, 1000),
+        "wrist_rate_hz": (10, 1000),
+        "wrist_motion_rate_hz": (1, 1000),
         "packet_ms": (10, 1000),
         "reading_period_s": (0.1, 3600),
         "temperature_period_s": (0.1, 21600),
@@ -104,7 +106,7 @@ RANGES: Mapping[str, tuple[float, float]] = MappingProxyType(
 )
 """Smallest and largest value of each number: what a body or a sensor can have, with room to spare."""
 
-STREAMS = ("ecg", "ppg", "respiration", "acceleration")
+STREAMS = ("ecg", "ppg", "respiration", "acceleration", "wrist", "wrist-motion")
 _SUFFIX = ".toml"
 
 

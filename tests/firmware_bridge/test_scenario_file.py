@@ -199,6 +199,17 @@ def test_the_faults_story_has_every_fault():
     assert {fault.kind for fault in load_scenario("faults").faults} == set(FaultKind)
 
 
+def test_the_physiology_story_has_everything_that_moves_and_breathes():
+    """Apnoea, shallow breathing, desaturation, walking, restlessness, a fall and a chair, each at least once."""
+    truth = VirtualPatient(load_scenario("physiology")).take(600.0).truth
+
+    assert len(truth.apnoeas) == 1
+    assert {event.event.value for event in truth.events} == {"fall", "sit-down-hard"}
+    assert {motion.activity.value for motion in truth.motions} == {"rest", "restless", "walking"}
+    assert min(breath.depth_ratio for breath in truth.breaths) < 0.5
+    assert min(pulse.spo2_pct for pulse in truth.pulses) < 85.0
+
+
 def test_every_number_has_a_range():
     """A number without a range could not be read."""
     numbers = {name for parameters in FAULT_PARAMETERS.values() for name in parameters}

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from firmware_bridge.virtual import patient as patient_module
+from firmware_bridge.virtual import pulse as pulse_module
 from firmware_bridge.virtual.motion import STANDARD_GRAVITY_MPS2
 from firmware_bridge.virtual.patient import VirtualPatient
 from firmware_bridge.virtual.pulse import INFRARED_DC
@@ -373,6 +374,47 @@ def test_walking_moves_the_light_with_the_body():
     power = np.abs(np.fft.rfft(artefact[10_000:, 0]))
     assert np.fft.rfftfreq(20_000, 1 / RATE_HZ)[power.argmax()] == pytest.approx(1.8, abs=0.06)
     assert 0.02 < np.ptp(artefact[10_000:, 0]) < 0.2
+
+
+def wrist(**state):
+    scenario = Scenario(steps=(Step(at_s=0.0, **state),))
+    return VirtualPatient(scenario, streams=(*patient_module.STREAMS, "wrist", "wrist-motion"))
+
+
+def test_the_wrist_has_the_same_pulse_weaker_and_earlier():
+    """Each foot in the green light is 20 ms before that at the finger, with two fifths of the perfusion."""
+    signals = wrist(perfusion_pct=2.0, respiratory_rate_bpm=0.0).take(60.0)
+    light = signals.wrist_light[:, 0] / pulse_module.GREEN_DC - 1.0
+
+    for pulse in [each for each in signals.truth.pulses if each.foot_s > 30.0][:-2]:
+        near = round((pulse.peak_s - pulse_module.WRIST_EARLIER_S) * 64)
+        onset = light[round((pulse.onset_s - pulse_module.WRIST_EARLIER_S) * 64)]
+        assert abs(int(light[near - 4 : near + 5].argmax()) - 4) <= 1
+        assert light[near] - onset == pytest.approx(0.4 * pulse.perfusion_pct / 100.0, rel=0.15)
+
+
+def test_a_walking_wrist_swings_once_every_two_steps():
+    """Gravity hangs along the forearm, the swing is at half the cadence, and the light follows it."""
+    signals = wrist(posture=Posture.STANDING, activity=Activity.WALKING, step_rate_hz=2.0).take(60.0)
+    motion = signals.wrist_acceleration_mps2[10 * 32 :]
+    light = signals.wrist_light[10 * 64 :, 0]
+
+    assert motion.mean(axis=0) == pytest.approx([-STANDARD_GRAVITY_MPS2, 0, 0], abs=0.3)
+    power = np.abs(np.fft.rfft(motion[:, 0] - motion[:, 0].mean()))
+    assert np.fft.rfftfreq(len(motion), 1 / 32)[power.argmax()] == pytest.approx(1.0, abs=0.02)
+    spectrum = np.abs(np.fft.rfft(light - light.mean()))
+    at_hz = np.fft.rfftfreq(len(light), 1 / 64)
+    assert spectrum[np.abs(at_hz - 1.0) < 0.03].max() > 0.5 * spectrum[np.abs(at_hz - 2.0) < 0.03].max()
+    still = wrist(posture=Posture.STANDING).take(60.0).wrist_light[10 * 64 :, 0]
+    assert light.std() > 1.5 * still.std()
+
+
+def test_the_usual_patient_has_no_wrist():
+    """Two more streams are there for those who ask for them."""
+    signals = patient().take(1.0)
+
+    assert signals.wrist_light is None
+    assert signals.wrist_acceleration_mps2 is None
 
 
 def test_new_orders_change_nothing_that_was_not_ordered():
