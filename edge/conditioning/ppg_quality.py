@@ -14,11 +14,12 @@ from __future__ import annotations
 
 from collections import deque
 from dataclasses import dataclass
+from statistics import median
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import signal
 
+from edge.conditioning.ppg_low_pass import LARGEST_VALUE, PulseLowPass
 from edge.conditioning.sample_times import SampleTimes
 from edge.messages import Activity, ActivityLevel, Channel, ChannelKind, Quality, SampleBlock, SensorStatus
 
@@ -29,8 +30,6 @@ _LIGHT_KINDS = (ChannelKind.PPG_INFRARED, ChannelKind.PPG, ChannelKind.PPG_RED)
 _RAW_KINDS = (ChannelKind.PPG_INFRARED, ChannelKind.PPG_RED)
 """Channels that oximeters measure as light; others may have been normalised by the device."""
 
-_LARGEST_VALUE = 1e9
-_LOW_PASS_HZ = 7.0
 _N_SLOPES = 25
 """Slopes a second: the low-pass leaves nothing above half of it."""
 _WINDOW_S = 5
@@ -152,11 +151,8 @@ class _Run:
         self._end = first.sequence
         self._times = SampleTimes(first.rate_hz)
         self._parts: list[Columns] = []
-        edge_hz = min(_LOW_PASS_HZ, 0.4 * first.rate_hz)
-        self._sos = np.asarray(signal.bessel(4, edge_hz, "lowpass", norm="mag", fs=first.rate_hz, output="sos"))
-        self._unit_state = np.asarray(signal.sosfilt_zi(self._sos), dtype=np.float64)
+        self._low_pass = PulseLowPass(first.rate_hz)
         self._judges = [_Judge(settings, channel, self._n_second) for channel in self._channels]
-        self._state: NDArray[np.float64] | None = None
         self._best: int | None = None
 
     def continues_with(self, item: SampleBlock) -> bool:
@@ -186,14 +182,12 @@ class _Run:
         self._parts = []
         if len(raw) < self._n_second:  # the stream began inside this second
             return []
-        is_present = np.asarray((np.abs(raw) <= _LARGEST_VALUE).all(axis=0))  # False for NaN too
+        is_present = np.asarray((np.abs(raw) <= LARGEST_VALUE).all(axis=0))  # False for NaN too
         filled = raw if is_present.all() else np.where(is_present, raw, 0.0)
-        if self._state is None:
-            self._state = self._unit_state[:, :, None] * filled[0]
         for k, judge in enumerate(self._judges):
             if is_present[k] and judge.is_new:
-                self._state[:, :, k] = self._unit_state * filled[0, k]
-        smooth, self._state = signal.sosfilt(self._sos, filled, axis=0, zi=self._state)
+                self._low_pass.restart(k, float(filled[0, k]))
+        smooth = self._low_pass.run(filled)
         at_ns = self._times.at_ns(self._end)
         movement = activity if activity is not None and abs(at_ns - activity.at_ns) <= 2_500_000_000 else None
         verdicts = [
@@ -270,7 +264,7 @@ class _Judge:
         clipped_ratio = self._clipped_ratio(raw, low, high)
         if high - low <= max(1.001 * (self._channel.resolution or 0.0), 1e-6 * abs(level)):
             return _Verdict(index=0.0, reasons=("saturated",) if clipped_ratio > 0 else ("flat",))
-        usual_swing = float(np.median(self._swings))
+        usual_swing = median(self._swings)
         score = self._shape_score()
         parts = {"saturated": 1.0 - clipped_ratio / settings.useless_clipped_ratio}
         is_moving = activity is not None and activity.level is not ActivityLevel.STILL
@@ -326,7 +320,7 @@ class _Judge:
         self._skewnesses.append(skewness)
         if len(self._skewnesses) >= _FEWEST_SKEWNESSES:
             limit = self._settings.inverted_below
-            self._is_inverted = float(np.median(self._skewnesses)) < (-limit if self._is_inverted else limit)
+            self._is_inverted = median(self._skewnesses) < (-limit if self._is_inverted else limit)
 
     def _perfusion_part(self, perfusion_pct: float) -> float:
         settings = self._settings

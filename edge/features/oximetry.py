@@ -21,9 +21,8 @@ from dataclasses import dataclass, field, replace
 from statistics import median
 
 import numpy as np
-from numpy.typing import NDArray
-from scipy import signal
 
+from edge.conditioning.ppg_low_pass import LARGEST_VALUE, PulseLowPass
 from edge.features.history import History
 from edge.features.pulse_signal import PulseSignal, PulseSignalSettings
 from edge.messages import ChannelKind, Estimate, Gap, Pulse, Quality, SampleBlock, Tick
@@ -34,8 +33,6 @@ GENERIC_CURVE: tuple[tuple[float, float], ...] = ((0.4, 100.0), (1.6, 70.0))
 """SpO2 = 110 - 25 R, the usual first approximation (Webster 1997, Design of Pulse Oximeters, chapter 10; firmware of the
 HealthyPi 5, valid 70-100 %)."""
 
-_LARGEST_VALUE = 1e9
-_LOW_PASS_HZ = 7.0
 _KEPT_S = 12.0
 _SHORTEST_CYCLE_S = 0.2
 _LONGEST_CYCLE_S = 2.5
@@ -217,10 +214,7 @@ class _Light:
         self._columns = [kinds.index(ChannelKind.PPG_RED), kinds.index(ChannelKind.PPG_INFRARED)]
         self._format = first
         self._rate_hz = first.rate_hz
-        edge_hz = min(_LOW_PASS_HZ, 0.4 * first.rate_hz)
-        self._sos = np.asarray(signal.bessel(4, edge_hz, "lowpass", norm="mag", fs=first.rate_hz, output="sos"))
-        self._unit_state = np.asarray(signal.sosfilt_zi(self._sos), dtype=np.float64)
-        self._state: NDArray[np.float64] | None = None
+        self._low_pass: PulseLowPass | None = None
         self._rows = History(2, round(_KEPT_S * first.rate_hz) + 1, first.sequence)
 
     def continues_with(self, item: SampleBlock) -> bool:
@@ -230,15 +224,15 @@ class _Light:
 
     def add(self, item: SampleBlock) -> None:
         values = item.values[:, self._columns]
-        is_good = np.abs(values) <= _LARGEST_VALUE  # False for NaN too
+        is_good = np.abs(values) <= LARGEST_VALUE  # False for NaN too
         if not is_good.all():
             values = np.where(is_good, values, np.nan)
-            self._state = None
+            self._low_pass = None
             smooth = values
         else:
-            if self._state is None:
-                self._state = self._unit_state[:, :, None] * values[0]
-            smooth, self._state = signal.sosfilt(self._sos, values, axis=0, zi=self._state)
+            if self._low_pass is None:
+                self._low_pass = PulseLowPass(self._rate_hz)
+            smooth = self._low_pass.run(values)
         n_most = round(_KEPT_S * self._rate_hz)
         for at in range(0, len(smooth), n_most):
             self._rows.append(smooth[at : at + n_most])

@@ -2,22 +2,25 @@
 
 ::
 
-    SampleBlock ─▶ fixed grid ─▶ best channel ─▶ Upstrokes ─▶ PulseDecision ─▶ foot, interval ─▶ Pulse
+    SampleBlock ─▶ best channel ─▶ Upstrokes ─▶ PulseDecision ─▶ foot, interval ─▶ Pulse
 
-Every decision falls on a fixed grid of samples, so the pulses do not depend on the chunking.
+Everything is decided at upstrokes, so the pulses do not depend on how the samples were cut into blocks.  A pulse is told
+about half a second after its foot: its rise, 0.2 s in which a higher maximum would join it, and the filter's 0.06 s.
 """
 
 from __future__ import annotations
 
+import itertools
+import math
 from dataclasses import dataclass, field
 
 import numpy as np
 
-from edge.conditioning.reblock import Reblock, ReblockSettings
+from edge.conditioning.ppg_low_pass import LARGEST_VALUE
 from edge.conditioning.sample_times import SampleTimes
 from edge.features.pulse_decision import PulseDecision, PulseDecisionSettings
 from edge.features.pulse_upstrokes import Column, Upstroke, Upstrokes
-from edge.messages import ChannelKind, Gap, Pulse, Quality, SampleBlock
+from edge.messages import Channel, ChannelKind, Pulse, Quality, SampleBlock
 
 NS_PER_S = 1_000_000_000
 NS_PER_MS = 1_000_000
@@ -25,8 +28,6 @@ NS_PER_MS = 1_000_000
 PPG_KINDS = (ChannelKind.PPG_INFRARED, ChannelKind.PPG, ChannelKind.PPG_RED)
 """Light channels, in the order in which they are preferred: infrared has the strongest pulse at a finger."""
 
-# Nothing a converter gives reaches this; beyond it the filter would overflow.
-_LARGEST_VALUE = 1e9
 # Shorter holes are bridged with the value before; after a longer one the wave may be another.
 _LONGEST_HELD_SAMPLES = 2
 
@@ -37,8 +38,6 @@ class PulseBeatsSettings:
 
     decision: PulseDecisionSettings = field(default_factory=PulseDecisionSettings)
     """Which upstrokes are pulses."""
-    hop_s: float = 0.2
-    """Grid on which decisions fall; the same as `ReblockSettings.block_s`, so that no delay is added."""
     join_s: float = 0.2
     """Rises whose maxima are closer than this are one wave: a pulse with a notch in its upstroke."""
 
@@ -47,8 +46,8 @@ class PulseBeats:
     """Find the pulses in the light channels of a stream.
 
     Quality messages of the same stream may be pushed too: they choose the channel, say with reason ``inverted`` that the
-    wave stands upside down, and fill `Pulse.quality` and `Pulse.is_noise_suspect`.  A hole in the stream (a jump of ``sequence``, or rows without any value) starts the
-    detector anew.
+    wave stands upside down, and fill `Pulse.quality` and `Pulse.is_noise_suspect`.  A hole in the stream (a jump of
+    ``sequence``, or more than two samples without a value) starts the detector anew.
 
     Parameters
     ----------
@@ -58,7 +57,6 @@ class PulseBeats:
 
     def __init__(self, settings: PulseBeatsSettings = PulseBeatsSettings()) -> None:
         self._settings = settings
-        self._reblock = Reblock(ReblockSettings(block_s=settings.hop_s))
         self._run: _Run | None = None
         self._quality: Quality | None = None
 
@@ -68,49 +66,47 @@ class PulseBeats:
             if item.kind in PPG_KINDS:
                 self._quality = item
             return []
+        column = self._column(item.channels)
+        if item.n_samples == 0 or column is None:
+            return []
+        values = item.values[:, column]
+        is_good = np.abs(values) <= LARGEST_VALUE  # False for NaN too
+        if is_good.all():
+            return self._take(item, column, 0, values)
         out: list[Pulse] = []
-        for part in self._reblock.push(item):
-            out += self._part(part)
+        edges = [0, *(np.flatnonzero(is_good[1:] != is_good[:-1]) + 1).tolist(), item.n_samples]
+        for first, end in itertools.pairwise(edges):
+            if is_good[first]:
+                out += self._take(item, column, first, values[first:end])
+            elif self._run is not None and not self._run.bridge(end - first):
+                out += self._finish()
         return out
 
-    def reset(self, reason: str) -> None:
+    def reset(self, reason: str) -> None:  # noqa: ARG002 - the stage shape; counted by the caller
         """Forget the signal so far; the next pulse has no interval."""
-        self._reblock.reset(reason)
         self._run = None
         self._quality = None
 
     def flush(self) -> list[Pulse]:
         """Return the pulses that are still held back, at the end of the stream or before a reset."""
-        out: list[Pulse] = []
-        for part in self._reblock.flush():
-            out += self._part(part)
-        return out + self._finish()
+        return self._finish()
 
-    def _part(self, part: SampleBlock | Gap) -> list[Pulse]:
-        if isinstance(part, Gap):
-            return self._finish()
+    def _take(self, block: SampleBlock, column: int, first: int, values: Column) -> list[Pulse]:
+        """Return the pulses that the good `values`, which begin at row `first` of `block`, made certain."""
         out: list[Pulse] = []
-        column = self._column(part)
-        if column is None:
-            return out
         sign = -1.0 if self._quality is not None and "inverted" in self._quality.reasons else 1.0
-        if self._run is not None and (part.sequence, column, sign) != (self._run.end, self._run.column, self._run.sign):
-            out += self._finish()
-        values = part.values[:, column]
-        is_good = np.abs(values) <= _LARGEST_VALUE  # False for NaN too
-        if not is_good.all():
-            if np.count_nonzero(~is_good) > _LONGEST_HELD_SAMPLES or not is_good[0]:
-                return out + self._finish()
-            values = values[np.maximum.accumulate(np.where(is_good, np.arange(len(values)), 0))]
+        run = self._run
+        if run is not None and (block.sequence + first, column, sign) != (run.end, run.column, run.sign):
+            out = self._finish()
         if self._run is None:
-            self._run = _Run(self._settings, part, column, sign)
-        return out + self._run.add(part, values, self._quality)
+            self._run = _Run(self._settings, block, first, column, sign)
+        return out + self._run.add(block, values, self._quality)
 
-    def _column(self, part: SampleBlock) -> int | None:
+    def _column(self, channels: tuple[Channel, ...]) -> int | None:
         """Return the channel to look at: the one that the quality names, else the preferred kind."""
-        kinds = [channel.kind for channel in part.channels]
+        kinds = [channel.kind for channel in channels]
         if self._quality is not None:
-            for k, channel in enumerate(part.channels):
+            for k, channel in enumerate(channels):
                 if channel.name == self._quality.channel and channel.kind in PPG_KINDS:
                     return k
         return next((kinds.index(kind) for kind in PPG_KINDS if kind in kinds), None)
@@ -123,49 +119,59 @@ class PulseBeats:
 class _Run:
     """The detector over one stretch of one channel without holes."""
 
-    def __init__(self, settings: PulseBeatsSettings, first: SampleBlock, column: int, sign: float) -> None:
-        self._first = first
-        self.sign = sign
-        """-1 where the wave stands upside down."""
+    def __init__(self, settings: PulseBeatsSettings, block: SampleBlock, first: int, column: int, sign: float) -> None:
+        self._format = block
         self.column = column
         """Which channel of the blocks is looked at."""
-        self._times = SampleTimes(first.rate_hz)
-        self._upstrokes = Upstrokes(first.rate_hz, first.sequence, settings.join_s)
-        self._decision = PulseDecision(settings.decision, first.rate_hz)
+        self.sign = sign
+        """-1 where the wave stands upside down."""
+        self.end = block.sequence + first
+        """Sample index that comes next."""
+        self._times = SampleTimes(block.rate_hz)
+        self._upstrokes = Upstrokes(block.rate_hz, self.end, settings.join_s)
+        self._decision = PulseDecision(settings.decision, block.rate_hz)
+        self._last_value = 0.0
+        self._n_bridged = 0
         self._last_at_ns: int | None = None
 
-    @property
-    def end(self) -> int:
-        """Sample index that comes next."""
-        return self._upstrokes.end
-
     def add(self, block: SampleBlock, values: Column, quality: Quality | None) -> list[Pulse]:
-        """Return the pulses that `values`, the channel's part of `block`, made certain."""
+        """Return the pulses that `values`, from a channel of `block`, made certain."""
         self._times.add(block.sequence, block.start_ns)
+        if self._n_bridged:
+            values = np.concatenate([np.full(self._n_bridged, self._last_value), values])
+            self.end -= self._n_bridged
+            self._n_bridged = 0
+        self.end += len(values)
+        self._last_value = float(values[-1])
         upstrokes = self._upstrokes.find(self.sign * values)
-        pulses = self._decision.decide(upstrokes, self.end)
-        return [self._pulse(upstroke, quality) for upstroke in pulses]
+        return [self._pulse(pulse, quality) for upstroke in upstrokes for pulse in self._decision.decide(upstroke)]
+
+    def bridge(self, n_samples: int) -> bool:
+        """Pass over missing samples, as if they were like the one before; False when they are too many."""
+        self._n_bridged += n_samples
+        self.end += n_samples
+        return self._n_bridged <= _LONGEST_HELD_SAMPLES
 
     def finish(self, quality: Quality | None) -> list[Pulse]:
         """Return the pulses that are still held back."""
-        pulses = self._decision.decide(self._upstrokes.flush(), self.end) + self._decision.flush()
-        return [self._pulse(upstroke, quality) for upstroke in pulses]
+        pulses = [pulse for upstroke in self._upstrokes.flush() for pulse in self._decision.decide(upstroke)]
+        return [self._pulse(pulse, quality) for pulse in pulses + self._decision.flush()]
 
     def _pulse(self, upstroke: Upstroke, quality: Quality | None) -> Pulse:
-        foot = upstroke.steepest + self._upstrokes.foot_offset(upstroke) - self._upstrokes.delay_samples
-        whole = int(np.floor(foot))
-        at_ns = self._times.at_ns(whole) + round((foot - whole) * NS_PER_S / self._first.rate_hz)
+        foot = upstroke.foot - self._upstrokes.delay_samples
+        whole = math.floor(foot)
+        at_ns = self._times.at_ns(whole) + round((foot - whole) * NS_PER_S / self._format.rate_hz)
         interval_ms = None if self._last_at_ns is None else (at_ns - self._last_at_ns) / NS_PER_MS
         self._last_at_ns = at_ns
         return Pulse(
-            sensor=self._first.sensor,
-            stream=self._first.stream,
-            channel=self._first.channels[self.column].name,
+            sensor=self._format.sensor,
+            stream=self._format.stream,
+            channel=self._format.channels[self.column].name,
             at_ns=at_ns,
             sequence=round(foot),
             interval_ms=interval_ms,
             amplitude=upstroke.height,
-            baseline=self.sign * self._upstrokes.level(upstroke.foot),
+            baseline=self.sign * upstroke.low,
             quality=1.0 if quality is None else quality.index,
             is_noise_suspect=quality is not None and not quality.is_usable,
         )

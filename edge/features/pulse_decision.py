@@ -29,13 +29,15 @@ class PulseDecisionSettings:
     """The first pulses are named after this time: with 30 /min it contains one for certain."""
     early_until: float = 0.6
     """Before this share of the typical interval an upstroke is early: dicrotic waves lie at 0.3 to 0.5."""
-    early_min: float = 0.7
+    early_s: float = 0.45
+    """Later than this after a pulse an upstroke is no dicrotic wave, however long the interval usually is."""
+    early_min: float = 0.6
     """Least strength of an early pulse."""
     usual_min: float = 0.45
     """Least strength of a pulse in its time."""
     late_from: float = 1.5
     """From this share of the typical interval on a pulse is overdue, and the strongest upstroke passed over is taken."""
-    late_min: float = 0.25
+    late_min: float = 0.2
     """Least strength of an overdue pulse."""
     forget_s: float = 2.5
     """After this time without a pulse (and two typical intervals) its strength is learned anew."""
@@ -73,33 +75,24 @@ class PulseDecision:
         self._begin: int | None = None
         self._last: Upstroke | None = None
 
-    def decide(self, upstrokes: list[Upstroke], now: int) -> list[Upstroke]:
-        """Return the pulses among `upstrokes` and among those passed over before; `now` is the sample reached."""
-        out: list[Upstroke] = []
-        for upstroke in upstrokes:
-            if self._begin is None:
-                self._begin = upstroke.foot
-            if self._typical.strengths:
-                out += self._judge(upstroke)
-            else:
-                self._passed_over.append(upstroke)
+    def decide(self, upstroke: Upstroke) -> list[Upstroke]:
+        """Return the pulses that `upstroke` decided: often itself, sometimes one passed over before it."""
         if self._begin is None:
-            return out
+            self._begin = upstroke.begin
         if not self._typical.strengths:
-            if now - self._begin >= self._settings.learning_s * self._rate_hz:
-                out += self._learn()
-        elif now - self._since() > self._patience():
+            self._passed_over.append(upstroke)
+            is_known = upstroke.peak - self._begin >= self._settings.learning_s * self._rate_hz
+            return self._learn() if is_known else []
+        out = self._judge(upstroke)
+        since = self._begin if self._last is None else self._last.steepest
+        if not out and upstroke.peak - since > self._patience():
             self._typical.strengths.clear()
-            out += self._learn()
+            out = self._learn()
         return out
 
     def flush(self) -> list[Upstroke]:
         """Return the pulses of a stretch that ended while they were being learned."""
         return [] if self._typical.strengths else self._learn()
-
-    def _since(self) -> int:
-        assert self._begin is not None
-        return self._begin if self._last is None else self._last.steepest
 
     def _patience(self) -> float:
         interval = self._typical.interval()
@@ -131,7 +124,7 @@ class PulseDecision:
             out.append(self._accept(passed))
         share = self._share(upstroke, interval)
         least = settings.usual_min
-        if share is not None and share < settings.early_until:
+        if self._is_early(upstroke, share):
             least = settings.early_min
         elif share is not None and share > settings.late_from:
             least = settings.late_min
@@ -143,6 +136,15 @@ class PulseDecision:
         else:
             self._passed_over.append(upstroke)
         return out
+
+    def _is_early(self, upstroke: Upstroke, share: float | None) -> bool:
+        """Say whether `upstroke` comes when dicrotic waves do."""
+        if self._last is None or share is None:
+            return False
+        return (
+            share < self._settings.early_until
+            and upstroke.steepest - self._last.steepest < self._settings.early_s * self._rate_hz
+        )
 
     def _share(self, upstroke: Upstroke, interval: float | None) -> float | None:
         """Return the time since the last pulse as a share of the typical interval."""

@@ -2,53 +2,62 @@
 
 ::
 
-    values ─▶ low-pass (Bessel) ─▶ minima and maxima ─▶ rises that belong together ─▶ Upstroke
+    values ─▶ low-pass ─▶ minima and maxima ─▶ rises that belong together ─▶ Upstroke
 
-A Bessel filter delays everything it passes by the same time, so that the shape of the wave, and with it the foot, is
-kept.  Wander needs no filter: within one upstroke it is small, and no other part of the wave is looked at.
+Wander needs no filter: within one upstroke it is small, and no other part of the wave is looked at.  An upstroke depends on
+the samples alone, never on how they were cut into blocks.
 """
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import signal
 
+from edge.conditioning.ppg_low_pass import PulseLowPass
 from edge.features.history import History
 
 Column = NDArray[np.float64]
 """Shape (n_samples,)."""
 
-LOW_PASS_HZ = 7.0
-"""−3 dB edge: the pulse has its energy below 5 Hz, and the harmonics that shape the foot a little above."""
-_ORDER = 4
-_HIGHEST_EDGE = 0.4
-"""The edge as a share of the sampling rate, where the rate is below 17.5 Hz; nobody samples that slowly on purpose."""
-KEPT_S = 6.0
-"""How long the filtered signal is remembered: the longest pulse (2 s at 30 /min) and search-back with room."""
+LONGEST_RISE_S = 2.0
+"""What rises for longer is no pulse; only its end is looked at."""
+_PIECE_S = 2.0
+_KEPT_S = _PIECE_S + 2 * LONGEST_RISE_S
+"""The filtered signal is remembered for so long: two rises that are joined, seen from the end of a piece."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Upstroke:
-    """One rise, in samples of the filtered signal."""
+    """One rise, in sample indices of the filtered signal."""
 
-    foot: int
-    """Sample index of the minimum it begins with."""
+    begin: int
+    """The minimum it begins with."""
     peak: int
-    """Sample index of the maximum it ends with."""
-    height: float
-    """From minimum to maximum, in the channel's unit."""
+    """The maximum it ends with."""
+    steepest: int
+    """Just after the steepest step."""
+    foot: float
+    """Where the steepest tangent meets the level of the minimum ("intersecting tangents"): a long flat diastole has its
+    minimum anywhere, the tangent does not move with it."""
+    low: float
+    """Level of the minimum, in the channel's unit."""
+    high: float
+    """Level of the maximum."""
     slope: float
     """Steepest rise, in the channel's unit per second."""
-    steepest: int
-    """Sample index just after the steepest step."""
+
+    @property
+    def height(self) -> float:
+        """From minimum to maximum."""
+        return self.high - self.low
 
     @property
     def strength(self) -> float:
         """How much of a pulse it is: systole is both the highest and the steepest rise of a cycle."""
-        return float(np.sqrt(self.height * self.slope))
+        return math.sqrt(max(0.0, (self.high - self.low) * self.slope))
 
 
 class Upstrokes:
@@ -61,21 +70,20 @@ class Upstrokes:
     sequence : int
         Sample index of the first sample to come.
     join_s : float
-        Rises whose maxima are closer than this, with a dip smaller than either between them, are one.
+        Rises whose maxima are no further apart are one; a pulse may have a notch in its upstroke.
     """
 
     def __init__(self, rate_hz: float, sequence: int, join_s: float) -> None:
-        edge_hz = min(LOW_PASS_HZ, _HIGHEST_EDGE * rate_hz)
-        self._sos = np.asarray(signal.bessel(_ORDER, edge_hz, "lowpass", norm="mag", fs=rate_hz, output="sos"))
-        self._unit_state = np.asarray(signal.sosfilt_zi(self._sos), dtype=np.float64)
-        self._state: NDArray[np.float64] | None = None
         self._rate_hz = rate_hz
+        self._low_pass = PulseLowPass(rate_hz)
         self._n_join = round(join_s * rate_hz)
-        self._signal = History(1, round(KEPT_S * rate_hz) + 1, sequence)
+        self._n_longest = round(LONGEST_RISE_S * rate_hz)
+        self._n_piece = max(1, round(_PIECE_S * rate_hz))
+        self._signal = History(1, round(_KEPT_S * rate_hz) + 2, sequence)
         self._is_rising: bool | None = None
         self._minimum: int | None = None
         self._held: Upstroke | None = None
-        self.delay_samples = _delay_samples(self._sos, rate_hz)
+        self.delay_samples = self._low_pass.delay_samples
         """By how much the filtered signal is late."""
 
     @property
@@ -85,20 +93,18 @@ class Upstrokes:
 
     def find(self, values: Column) -> list[Upstroke]:
         """Return the upstrokes that `values`, which follow those before without a hole, made certain."""
-        if self._state is None:
-            self._state = self._unit_state * values[0]
-        filtered, self._state = signal.sosfilt(self._sos, values, zi=self._state)
-        first = self._signal.end
-        self._signal.append(np.asarray(filtered, dtype=np.float64)[:, None])
+        filtered = self._low_pass.run(values[:, None])
         out: list[Upstroke] = []
-        for at, is_rising in self._turns(first):
-            if is_rising:
-                self._minimum = at
-            elif self._minimum is not None:
-                out += self._rise(self._minimum, at)
-        if self._held is not None and self._is_over(self._held):
-            out.append(self._held)
-            self._held = None
+        for at in range(0, len(filtered), self._n_piece):
+            first = self._signal.end
+            self._signal.append(filtered[at : at + self._n_piece])
+            for turn, is_rising in self._turns(first):
+                if is_rising:
+                    self._minimum = turn
+                elif self._minimum is not None:
+                    out += self._rise(self._minimum, turn)
+        if self._held is not None and self._signal.end - 1 - self._held.peak > self._n_join:
+            out += self.flush()
         return out
 
     def flush(self) -> list[Upstroke]:
@@ -106,35 +112,20 @@ class Upstrokes:
         held, self._held = self._held, None
         return [] if held is None else [held]
 
-    def level(self, at: int) -> float:
-        """Return the filtered signal at a sample index that is not older than `KEPT_S`."""
-        rows = self._signal.rows(at, at + 1)
-        return float(rows[0, 0]) if len(rows) else 0.0
-
-    def foot_offset(self, upstroke: Upstroke) -> float:
-        """Return where the foot is, in samples from ``upstroke.steepest``: at most zero.
-
-        Where the steepest tangent meets the level of the minimum ("intersecting tangents"): a long flat diastole has
-        its minimum anywhere, the tangent does not move with it.
-        """
-        step = upstroke.slope / self._rate_hz
-        if not step > 0:
-            return float(upstroke.foot - upstroke.steepest)
-        rise = self.level(upstroke.steepest) - 0.5 * step - self.level(upstroke.foot)
-        return max(-0.5 - rise / step, float(upstroke.foot - upstroke.steepest))
-
     def _turns(self, first: int) -> list[tuple[int, bool]]:
         """Return where the new samples turn, and whether they rise after it."""
         low = max(first - 1, self._signal.first)
-        is_rising = np.diff(self._signal.rows(low, self._signal.end)[:, 0]) > 0
+        curve = self._signal.rows(low, self._signal.end)[:, 0]
+        is_rising = curve[1:] > curve[:-1]
         if len(is_rising) == 0:
             return []
-        before = bool(is_rising[0]) if self._is_rising is None else self._is_rising
+        turns: list[tuple[int, bool]] = []
+        if self._is_rising is not None and bool(is_rising[0]) != self._is_rising:
+            turns.append((low, bool(is_rising[0])))
         self._is_rising = bool(is_rising[-1])
-        is_turn = np.empty(len(is_rising), dtype=bool)
-        is_turn[0] = is_rising[0] != before
-        np.not_equal(is_rising[1:], is_rising[:-1], out=is_turn[1:])
-        return [(low + int(k), bool(is_rising[k])) for k in np.flatnonzero(is_turn)]
+        changes = np.flatnonzero(is_rising[1:] != is_rising[:-1])
+        turns.extend((low + 1 + k, bool(is_rising[k + 1])) for k in changes.tolist())
+        return turns
 
     def _rise(self, minimum: int, maximum: int) -> list[Upstroke]:
         """Return the upstroke before, if the new one does not belong to it."""
@@ -143,34 +134,32 @@ class Upstrokes:
         if held is None or maximum - held.peak > self._n_join:
             self._held = rise
             return [] if held is None else [held]
-        dip = self.level(held.peak) - self.level(minimum)
-        if dip < min(held.height, rise.height):
-            self._held = self._upstroke(held.foot, maximum) if dip < rise.height else held
-            return []
-        # Two separate waves so close together: the stronger one is kept, the other is a ripple on it.
-        self._held = max(held, rise, key=lambda upstroke: upstroke.strength)
+        dip = held.high - rise.low
+        if dip < rise.height and dip < held.height:
+            self._held = self._upstroke(held.begin, maximum)
+        elif dip >= rise.height:
+            # A ripple on the way down, or two waves so close that only one can be a pulse.
+            self._held = max(held, rise, key=lambda upstroke: upstroke.strength)
+        else:
+            self._held = rise
         return []
 
-    def _is_over(self, held: Upstroke) -> bool:
-        return self._signal.end - 1 - held.peak > self._n_join
-
     def _upstroke(self, minimum: int, maximum: int) -> Upstroke:
-        curve = self._signal.rows(minimum, maximum + 1)[:, 0]
-        steps = np.diff(curve)
-        if len(steps) == 0:
-            return Upstroke(foot=minimum, peak=maximum, height=0.0, slope=0.0, steepest=maximum)
+        begin = max(minimum, maximum - self._n_longest)
+        curve = self._signal.rows(begin, maximum + 1)[:, 0]
+        steps = curve[1:] - curve[:-1]
         k = int(steps.argmax())
+        step = float(steps[k])
+        low, high = float(curve[0]), float(curve[-1])
+        # The tangent touches in the middle of the steepest step.
+        rise = 0.5 * (float(curve[k]) + float(curve[k + 1])) - low
+        foot = begin + k + 0.5 - rise / step if step > 0 else float(begin)
         return Upstroke(
-            foot=minimum,
+            begin=begin,
             peak=maximum,
-            height=max(0.0, float(curve[-1] - curve[0])),
-            slope=max(0.0, float(steps[k])) * self._rate_hz,
-            steepest=maximum - len(steps) + k + 1,
+            steepest=begin + k + 1,
+            foot=max(foot, float(begin)),
+            low=low,
+            high=high,
+            slope=max(0.0, step) * self._rate_hz,
         )
-
-
-def _delay_samples(sos: NDArray[np.float64], rate_hz: float) -> float:
-    """Return the group delay at 2 Hz, in the middle of what makes an upstroke."""
-    step_hz = 0.01
-    _, response = signal.sosfreqz(sos, worN=[2.0 - step_hz, 2.0 + step_hz], fs=rate_hz)
-    return float(np.angle(response[0] / response[1])) / (2 * np.pi * 2 * step_hz) * rate_hz
