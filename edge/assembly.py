@@ -11,7 +11,10 @@ from edge.conditioning.filters import FilterSettings
 from edge.conditioning.quality import QualitySettings
 from edge.conditioning.resample import ResampleSettings
 from edge.config import Config, read_secret, secret_path
+from edge.config_sections import Sensor
+from edge.ecg_chain import EcgChainSettings
 from edge.errors import ModelContractError
+from edge.features.activity import Placement
 from edge.features.windows import WindowSettings
 from edge.inference.classifier import ClassifierSettings, NoModel
 from edge.inference.lifecycle import WindowStage, open_classifier
@@ -19,7 +22,7 @@ from edge.monitoring.limits import DEFAULT_LIMITS, Limit, LimitSettings
 from edge.monitoring.summaries import SummarySettings
 from edge.pipeline import PipelineSettings
 from edge.publishing.mqtt import MqttSettings, Protocol, TlsSettings
-from edge.signal_chain import SignalChainSettings
+from edge.signal_chain import SensorTraits, SignalChainSettings
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,14 +81,23 @@ def pipeline_settings(config: Config, model: ModelInUse | None = None) -> Pipeli
     model = model or ModelInUse()
     return PipelineSettings(
         signal=SignalChainSettings(
-            quality=QualitySettings(min_quality=config.ecg.min_quality),
-            filters=FilterSettings(band_hz=config.ecg.band_hz, mains_hz=float(config.ecg.mains_hz)),
-            resample=ResampleSettings(rate_hz=model.rate_hz) if model.rate_hz else None,
-            windows=model.windows,
+            ecg=EcgChainSettings(
+                quality=QualitySettings(min_quality=config.ecg.min_quality),
+                filters=FilterSettings(band_hz=config.ecg.band_hz, mains_hz=float(config.ecg.mains_hz)),
+                resample=ResampleSettings(rate_hz=model.rate_hz) if model.rate_hz else None,
+                windows=model.windows,
+            )
         ),
+        traits={sensor.id: sensor_traits(sensor) for sensor in config.sensor},
         limits=LimitSettings(limits=alarm_limits(config)),
         summary=SummarySettings(period_s=config.summary.period_s),
     )
+
+
+def sensor_traits(sensor: Sensor) -> SensorTraits:
+    """Return what the configuration says of a sensor and its samples do not."""
+    placement = Placement(sensor.placement) if sensor.placement in set(Placement) else None
+    return SensorTraits(placement=placement, spo2_calibration=sensor.spo2_calibration)
 
 
 def alarm_limits(config: Config) -> tuple[Limit, ...]:

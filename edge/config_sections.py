@@ -7,6 +7,7 @@ branch, never the whole.
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -122,9 +123,14 @@ class Sensor:
     ``spo2_uncalibrated_pct`` and never alarmed on."""
 
     def __post_init__(self) -> None:
-        ratios = [ratio for ratio, _ in self.spo2_calibration]
-        if len(ratios) == 1 or ratios != sorted(set(ratios)):
-            raise ValueError("expected spo2_calibration of two pairs or more with rising ratios")
+        pairs = self.spo2_calibration
+        is_falling = all(one[0] < other[0] and one[1] > other[1] for one, other in itertools.pairwise(pairs))
+        is_in_range = all(ratio >= 0 and 0 <= spo2_pct <= 100 for ratio, spo2_pct in pairs)
+        if len(pairs) == 1 or not is_falling or not is_in_range:
+            raise ValueError(
+                "expected spo2_calibration of two pairs [ratio, %] or more, with rising ratios >= 0 "
+                "and saturations that fall within 100 to 0"
+            )
 
 
 @with_config(_STRICT)

@@ -2,15 +2,20 @@
 
 ::
 
-    DeviceBlock ─▶ Timeline ─▶ SampleBlock ─▶ Reblock ─┬▶ SignalQuality ─▶ Quality ─┐
-                       └─▶ Gap ─▶ reset of the stream  ├▶ EcgBeats ──────▶ Beat ────┤
-                                                       └▶ Windows ─▶ Classifier ─▶ Prediction
-    Reading, SensorStatus, LinkChange, Corrupt ─────────────────────────────────────┤
-    Tick (one a second of the time line) ───────────────────────────────────────────┤
-                                                                                    ▼
+    DeviceBlock ─▶ Timeline ─▶ SampleBlock ─▶ Reblock ─▶ SignalChain, by the kind of channel:
+                       └─▶ Gap ─▶ reset of the stream      ECG ──────────▶ Quality, Beat, intervals, Prediction
+                                                           light ────────▶ Quality, Pulse, rate, saturation
+                                                           breathing ────▶ Quality, Breath
+                                                           acceleration ─▶ Activity
+                                                             │ (all of it, and the raw blocks)
+                                                             ▼
+                                Body: breathing rate, pulse transit, pulse rate in motion ─▶ Estimate
+    Reading, SensorStatus, LinkChange, Corrupt, Tick (one a second of the time line)
+                                                             │
+                                                             ▼
                                      VitalsStage ─▶ Vitals ─▶ LimitMonitor ─▶ Condition ─┐
                                      RhythmRules ─▶ RhythmChange, Condition ─────────────┤
-                                     TechnicalRules ─▶ Condition ────────────────────────┤
+                                     ApnoeaRule, FallRule, TechnicalRules ─▶ Condition ──┤
                                                                                          ▼
                                                         Alarms ─▶ Alert      Summaries ─▶ Summary
 
@@ -20,10 +25,11 @@ when nothing arrives.  The same input therefore gives the same output, live or r
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import TypeVar
 
+from edge.body import Body, BodySettings
 from edge.clock import NS_PER_S
 from edge.conditioning.reblock import Reblock, ReblockSettings
 from edge.conditioning.timeline import Timeline, TimelineSettings
@@ -57,11 +63,13 @@ from edge.messages import (
 )
 from edge.monitoring.alarm_commands import AlarmCommand, CommandRefused
 from edge.monitoring.alarms import Alarms, AlarmSettings
+from edge.monitoring.apnoea import ApnoeaRule, ApnoeaSettings
+from edge.monitoring.falls import FallRule, FallSettings
 from edge.monitoring.limits import LimitMonitor, LimitSettings
 from edge.monitoring.rhythm import RhythmRules, RhythmSettings
 from edge.monitoring.summaries import Summaries, SummarySettings
 from edge.monitoring.technical import TechnicalRules, TechnicalSettings
-from edge.signal_chain import SignalChain, SignalChainSettings
+from edge.signal_chain import SensorTraits, SignalChain, SignalChainSettings
 
 Item = TypeVar("Item")
 
@@ -101,9 +109,14 @@ class PipelineSettings:
     timeline: TimelineSettings = field(default_factory=TimelineSettings)
     reblock: ReblockSettings = field(default_factory=ReblockSettings)
     signal: SignalChainSettings = field(default_factory=SignalChainSettings)
+    traits: Mapping[str, SensorTraits] = field(default_factory=dict)
+    """What the configuration knows of a sensor, by its name."""
+    body: BodySettings = field(default_factory=BodySettings)
     vitals: VitalsSettings = field(default_factory=VitalsSettings)
     limits: LimitSettings = field(default_factory=LimitSettings)
     rhythm: RhythmSettings = field(default_factory=RhythmSettings)
+    apnoea: ApnoeaSettings = field(default_factory=ApnoeaSettings)
+    fall: FallSettings = field(default_factory=FallSettings)
     technical: TechnicalSettings = field(default_factory=TechnicalSettings)
     alarms: AlarmSettings = field(default_factory=AlarmSettings)
     summary: SummarySettings = field(default_factory=SummarySettings)
@@ -112,10 +125,11 @@ class PipelineSettings:
 class _Stream:
     """One stream of one sensor: its time line, its fixed grid of blocks and its signal chain."""
 
-    def __init__(self, settings: PipelineSettings, classifier: WindowStage) -> None:
+    def __init__(self, settings: PipelineSettings, sensor: str, classifier: WindowStage) -> None:
+        traits = settings.traits.get(sensor, SensorTraits())
         self.timeline = Timeline(settings.timeline)
         self.reblock = Reblock(settings.reblock)
-        self.chain = SignalChain(settings.signal, classifier)
+        self.chain = SignalChain(settings.signal.of_sensor(traits), classifier)
 
 
 class Pipeline:
@@ -141,12 +155,16 @@ class Pipeline:
         self._settings = settings
         self._make_classifier = make_classifier
         self._streams: dict[tuple[str, str], _Stream] = {}
+        self._body = Body(settings.body)
         self._vitals = VitalsStage(settings.vitals)
         self._limits = LimitMonitor(settings.limits)
         self._rhythm = RhythmRules(settings.rhythm)
+        self._apnoea = ApnoeaRule(settings.apnoea)
+        self._falls = FallRule(settings.fall)
         self._technical = TechnicalRules(settings.technical)
         self._alarms = Alarms(settings.alarms, new_id)
         self._summaries = Summaries(settings.summary)
+        self._reported: dict[tuple[str, str | None, str], SensorStatus] = {}
         self._next_tick_ns: int | None = None
 
     def open_alerts(self) -> tuple[Alert, ...]:
@@ -204,7 +222,10 @@ class Pipeline:
     def _stream(self, item: DeviceBlock | SampleBlock | Gap) -> _Stream:
         key = (item.sensor, item.stream)
         if key not in self._streams:
-            self._streams[key] = _Stream(self._settings, self._make_classifier())
+            self._streams[key] = _Stream(self._settings, item.sensor, self._make_classifier())
+            for status in self._reported.values():
+                if status.sensor == item.sensor:
+                    self._streams[key].chain.observe(status)
         return self._streams[key]
 
     def _samples(self, item: SampleBlock | Gap) -> list[Finding]:
@@ -218,8 +239,8 @@ class Pipeline:
         """One block on the fixed grid: signal chain first, then time moves to the block's end."""
         if isinstance(item, Gap):
             return self._gap(item)
-        chain = self._stream(item).chain
-        findings = self._each(self._assess, chain.push(item))
+        findings = self._each(self._assess, self._body.push(item))
+        findings += self._each(self._assess, self._stream(item).chain.push(item))
         return [*findings, *self.advance(item.end_ns)]
 
     def _gap(self, gap: Gap) -> list[Finding]:
@@ -228,26 +249,43 @@ class Pipeline:
         findings = self._each(self._block, stream.reblock.flush())
         findings += self._each(self._assess, stream.chain.flush())
         stream.reblock.reset(gap.reason)
-        stream.chain.reset(gap.reason)
+        stream.chain.gap(gap)
         return [*findings, *self._assess(gap), *self.advance(gap.end_ns)]
 
     def _assess(self, item: Finding | Tick) -> list[Finding]:
         """Hand one message to the vital signs and to every rule that reads it."""
         findings: list[Finding] = [] if isinstance(item, Tick) else [item]
-        if isinstance(item, SensorStatus):
-            for (sensor, _), stream in self._streams.items():
-                if sensor == item.sensor:
-                    stream.chain.observe(item)
+        findings += self._each(self._assess, self._estimates(item))
         findings += self._summaries.push(item)
-        if isinstance(item, Beat | Quality | Reading | Gap | SensorStatus | Tick):
+        if isinstance(item, Beat | Quality | Estimate | Reading | Gap | SensorStatus | Tick):
             for vitals in self._vitals.push(item):
                 findings += [vitals, *self._summaries.push(vitals)]
                 findings += self._conclude(self._limits.push(vitals))
         findings += self._conclude(self._rhythm.push(item))
+        if isinstance(item, Breath | Beat | Quality | SensorStatus | SensorIdentity | Gap | Tick | Estimate):
+            findings += self._conclude(self._apnoea.push(item))
+        if isinstance(item, Activity | Gap | LinkChange | Tick):
+            findings += self._conclude(self._falls.push(item))
         findings += self._conclude(self._technical.push(item))
         if isinstance(item, Tick):
             findings += self._alert(self._alarms.push(item))
         return findings
+
+    def _estimates(self, item: Finding | Tick) -> list[Estimate]:
+        """Return what the chains and the stages that join them make of one message."""
+        out: list[Estimate] = []
+        if isinstance(item, SensorStatus):
+            self._reported[item.sensor, item.stream, item.condition] = item
+        if isinstance(item, SensorStatus | Activity):
+            for (sensor, _), stream in self._streams.items():
+                if sensor == item.sensor:
+                    stream.chain.observe(item)
+        if isinstance(item, Tick):
+            for stream in self._streams.values():
+                out += stream.chain.tick(item)
+        if isinstance(item, Beat | Pulse | Breath | Quality | Gap | SensorStatus | Activity | Tick):
+            out += self._body.push(item)
+        return out
 
     def _conclude(self, conclusions: Iterable[Condition | RhythmChange]) -> list[Finding]:
         findings: list[Finding] = []

@@ -13,9 +13,9 @@ from edge.acquisition.wfdb_file import open_record
 from edge.capture_source import CaptureItem, CaptureSource, is_capture
 from edge.clock import NS_PER_S
 from edge.conditioning.reblock import Reblock, ReblockSettings
+from edge.ecg_chain import ECG_RATES_HZ
 from edge.errors import RecordingError
 from edge.messages import ChannelKind, Gap, SampleBlock, Tick
-from edge.signal_chain import ECG_RATES_HZ
 
 RecordedItem = SampleBlock | Gap | CaptureItem
 

@@ -1,38 +1,72 @@
-"""The samples of one stream, in order: quality, filters, beats, windows, predictions.
+"""The samples of one stream, each channel given to the chain of its kind: ECG, light, breathing, acceleration.
 
-Fed by `pipeline` with blocks on the fixed grid.  Streams without an ECG channel pass through untouched for now:
-their stages come with the issue on physiology.
+Fed by `pipeline` with blocks on the fixed grid.  A channel of another kind passes nobody and leads to nothing.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from edge.conditioning.filters import FilterChain, FilterSettings
-from edge.conditioning.quality import QualitySettings, SignalQuality
-from edge.conditioning.resample import Resampler, ResampleSettings
-from edge.features.ecg_beats import EcgBeats, EcgBeatsSettings
-from edge.features.windows import Windows, WindowSettings
+from edge.conditioning.respiration_quality import RespirationQualitySettings
+from edge.ecg_chain import EcgChain, EcgChainSettings
+from edge.features.activity import ActivitySettings, Placement
+from edge.features.breaths import BreathSettings
 from edge.inference.lifecycle import WindowStage
-from edge.messages import Beat, ChannelKind, Prediction, Quality, SampleBlock, SensorStatus, Window
+from edge.messages import (
+    Activity,
+    Beat,
+    Breath,
+    Channel,
+    ChannelKind,
+    Estimate,
+    Gap,
+    Prediction,
+    Pulse,
+    Quality,
+    SampleBlock,
+    SensorStatus,
+    Tick,
+    Window,
+)
+from edge.other_chains import BreathChain, LightChain, LightChainSettings, MotionChain
 
-ECG_RATES_HZ = (50.0, 20_000.0)
-"""An ECG is analysed between these rates: the detector's band ends at 20 Hz, and nobody samples faster."""
+ChainOutput = Quality | Beat | Pulse | Breath | Activity | Estimate | Window | Prediction | SampleBlock
 
-ChainOutput = Quality | Beat | Window | Prediction | SampleBlock
+ECG_KINDS = (ChannelKind.ECG,)
+LIGHT_KINDS = (ChannelKind.PPG, ChannelKind.PPG_RED, ChannelKind.PPG_INFRARED)
+BREATH_KINDS = (ChannelKind.RESPIRATION,)
+MOTION_KINDS = (ChannelKind.ACCELERATION_X, ChannelKind.ACCELERATION_Y, ChannelKind.ACCELERATION_Z)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SensorTraits:
+    """What the configuration knows of one sensor and its samples do not say."""
+
+    placement: Placement | None = None
+    """Where it is worn; None where nobody said."""
+    spo2_calibration: tuple[tuple[float, float], ...] = ()
+    """Ratio of ratios and saturation, %, of this kind of sensor; empty for an uncalibrated one."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SignalChainSettings:
-    """The settings of the stages of one stream."""
+    """The settings of the stages of one stream, by what it carries."""
 
-    quality: QualitySettings = field(default_factory=QualitySettings)
-    filters: FilterSettings = field(default_factory=FilterSettings)
-    beats: EcgBeatsSettings = field(default_factory=EcgBeatsSettings)
-    resample: ResampleSettings | None = None
-    """The model's rate; None where there is no model."""
-    windows: WindowSettings | None = None
+    ecg: EcgChainSettings = field(default_factory=EcgChainSettings)
+    light: LightChainSettings = field(default_factory=LightChainSettings)
+    breath_quality: RespirationQualitySettings = field(default_factory=RespirationQualitySettings)
+    breaths: BreathSettings = field(default_factory=BreathSettings)
+    activity: ActivitySettings = field(default_factory=ActivitySettings)
+
+    def of_sensor(self, traits: SensorTraits) -> SignalChainSettings:
+        """Return the settings for a sensor with these traits."""
+        oximetry = replace(self.light.oximetry, calibration=traits.spo2_calibration or None)
+        return replace(
+            self,
+            light=replace(self.light, oximetry=oximetry),
+            activity=replace(self.activity, placement=traits.placement),
+        )
 
 
 def select(block: SampleBlock, kinds: Sequence[ChannelKind]) -> SampleBlock | None:
@@ -53,64 +87,76 @@ class SignalChain:
     settings : SignalChainSettings
         Settings of every stage.
     classifier : WindowStage
-        What looks at the windows.
+        What looks at the windows of an ECG.
     """
 
     def __init__(self, settings: SignalChainSettings, classifier: WindowStage) -> None:
-        self._quality = SignalQuality(settings.quality)
-        self._filters = FilterChain(settings.filters)
-        self._beats = EcgBeats(settings.beats)
-        self._windows = Windows(settings.windows) if settings.windows and settings.resample else None
-        self._resample = Resampler(settings.resample or ResampleSettings())
+        self._settings = settings
         self._classifier = classifier
+        self._parts: Mapping[Sequence[ChannelKind], EcgChain | LightChain | BreathChain | MotionChain] = {}
+        self._channels: tuple[Channel, ...] = ()
+        self._observed: list[SensorStatus] = []
 
     def push(self, block: SampleBlock) -> list[ChainOutput]:
-        """Return what one block on the fixed grid led to: its quality, the clean block, its beats, predictions."""
-        ecg = select(block, (ChannelKind.ECG,))
-        if ecg is None or not ECG_RATES_HZ[0] <= ecg.rate_hz <= ECG_RATES_HZ[1]:
-            return []  # without a verdict on the signal nothing is shown, and the vital signs say so
+        """Return what one block on the fixed grid led to, kind by kind."""
+        if block.channels != self._channels:
+            self._begin(block.channels)
         out: list[ChainOutput] = []
-        for quality in self._quality.push(ecg):
-            out += [quality, *self._heed(quality)]
-            self._beats.trust(self._quality.usable_channels)
-        beats = self._beats.push(ecg)
-        clean = self._filters.push(ecg)
-        return [*out, *clean, *beats, *self._infer(clean, beats)]
+        for kinds, part in self._parts.items():
+            selected = select(block, kinds)
+            if selected is not None:
+                out += part.push(selected)
+        return out
 
-    def observe(self, status: SensorStatus) -> None:
-        """Let the device's own word (a detached electrode) count in the signal quality."""
-        self._quality.push(status)
+    def observe(self, item: SensorStatus | Activity) -> None:
+        """Let the device's own word, and the movement of its wearer, count in the signal quality."""
+        if isinstance(item, SensorStatus):
+            self._observed = [
+                *(old for old in self._observed if (old.condition, old.stream) != (item.condition, item.stream)),
+                item,
+            ]
+        for part in self._parts.values():
+            part.observe(item)
+
+    def tick(self, tick: Tick) -> list[Estimate]:
+        """Return the values that are due at `tick`."""
+        return [estimate for part in self._parts.values() for estimate in part.tick(tick)]
 
     def flush(self) -> list[ChainOutput]:
         """Return what is still held back, at the end of the stream or before a gap."""
-        beats = self._beats.flush()
-        return [*beats, *self._infer([], beats)]
+        out: list[ChainOutput] = []
+        for part in self._parts.values():
+            out += part.flush()
+        return out
+
+    def gap(self, gap: Gap) -> None:
+        """Forget the signal before a hole."""
+        for part in self._parts.values():
+            part.gap(gap)
 
     def reset(self, reason: str) -> None:
         """Forget the signal so far."""
-        self._quality.reset(reason)
-        self._filters.reset(reason)
-        self._beats.reset(reason)
-        self._resample.reset(reason)
-        if self._windows is not None:
-            self._windows.reset(reason)
+        for part in self._parts.values():
+            part.reset(reason)
 
-    def _heed(self, quality: Quality) -> Sequence[ChainOutput]:
-        beats = self._beats.push(quality)
-        if self._windows is not None:
-            self._windows.push(quality)
-        return beats
+    def _begin(self, channels: tuple[Channel, ...]) -> None:
+        """Make the chains that these channels need; one that is there already goes on."""
+        kinds = {channel.kind for channel in channels}
+        parts = dict(self._parts)
+        for family in (ECG_KINDS, LIGHT_KINDS, BREATH_KINDS, MOTION_KINDS):
+            if kinds.intersection(family) and family not in parts:
+                parts[family] = self._make(family)
+                for status in self._observed:
+                    parts[family].observe(status)
+        self._parts = parts
+        self._channels = channels
 
-    def _infer(self, clean: Sequence[SampleBlock], beats: Sequence[Beat]) -> list[ChainOutput]:
-        if self._windows is None:
-            return []
-        windows: list[Window] = []
-        for beat in beats:
-            windows += self._windows.push(beat)
-        for block in clean:
-            for resampled in self._resample.push(block):
-                windows += self._windows.push(resampled)
-        out: list[ChainOutput] = []
-        for window in windows:
-            out += [window, *self._classifier.push(window)]
-        return out
+    def _make(self, family: Sequence[ChannelKind]) -> EcgChain | LightChain | BreathChain | MotionChain:
+        settings = self._settings
+        if family == ECG_KINDS:
+            return EcgChain(settings.ecg, self._classifier)
+        if family == LIGHT_KINDS:
+            return LightChain(settings.light)
+        if family == BREATH_KINDS:
+            return BreathChain(settings.breath_quality, settings.breaths)
+        return MotionChain(settings.activity)

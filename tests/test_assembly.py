@@ -5,8 +5,9 @@ from __future__ import annotations
 import pytest
 
 from edge.assembly import alarm_limits, broker_words, model_in_use, mqtt_settings, pipeline_settings
-from edge.config_sections import Config, Ecg, Limit, Model, Mqtt, SecretReference, Summaries
+from edge.config_sections import Config, Ecg, Limit, Model, Mqtt, SecretReference, Sensor, Summaries
 from edge.errors import ConfigError
+from edge.features.activity import Placement
 from edge.monitoring.limits import DEFAULT_LIMITS
 from edge.publishing.mqtt import Protocol
 
@@ -27,9 +28,9 @@ def test_settings_of_the_signal_come_from_their_section():
 
     settings = pipeline_settings(config)
 
-    assert settings.signal.filters.band_hz == (1.0, 30.0)
-    assert settings.signal.filters.mains_hz == 60
-    assert settings.signal.quality.min_quality == 0.7
+    assert settings.signal.ecg.filters.band_hz == (1.0, 30.0)
+    assert settings.signal.ecg.filters.mains_hz == 60
+    assert settings.signal.ecg.quality.min_quality == 0.7
     assert settings.summary.period_s == 30
 
 
@@ -38,7 +39,7 @@ def test_without_a_model_nothing_is_cut_into_windows():
     model = model_in_use(Config())
 
     assert model.status == "no model configured"
-    assert pipeline_settings(Config(), model).signal.windows is None
+    assert pipeline_settings(Config(), model).signal.ecg.windows is None
 
 
 def test_model_that_is_not_there_is_refused_and_monitoring_goes_on(tmp_path):
@@ -46,7 +47,7 @@ def test_model_that_is_not_there_is_refused_and_monitoring_goes_on(tmp_path):
     model = model_in_use(Config(model={"rhythm": Model(bundle=str(tmp_path / "none"))}))
 
     assert model.status.startswith("refused: ")
-    assert pipeline_settings(Config(), model).signal.windows is None
+    assert pipeline_settings(Config(), model).signal.ecg.windows is None
 
 
 def test_two_models_are_refused_by_name():
@@ -85,3 +86,19 @@ def test_password_comes_from_where_the_configuration_points(tmp_path):
     assert password(variable, {"MQTT_PASSWORD": "from-env"}) == "from-env"
     with pytest.raises(ConfigError, match="MQTT_PASSWORD"):
         password(variable, {})
+
+
+def test_what_the_configuration_knows_of_a_sensor_reaches_its_chain():
+    """Placement and calibration are a sensor's own; a finger has no posture."""
+    finger = Sensor(
+        id="finger", driver="bridge_serial", port="p", placement="finger", spo2_calibration=((0.5, 98.0), (1.0, 85.0))
+    )
+    belt = Sensor(id="belt", driver="bridge_serial", port="q", placement="chest")
+
+    settings = pipeline_settings(Config(sensor=(finger, belt)))
+
+    of_finger = settings.signal.of_sensor(settings.traits["finger"])
+    of_belt = settings.signal.of_sensor(settings.traits["belt"])
+    assert of_finger.light.oximetry.calibration == ((0.5, 98.0), (1.0, 85.0))
+    assert of_belt.light.oximetry.calibration is None
+    assert (of_finger.activity.placement, of_belt.activity.placement) == (None, Placement.CHEST)

@@ -295,6 +295,19 @@ def test_an_unknown_key_names_the_nearest_known_one(write, text, key, words):
         ("[ecg]\nband_hz = [1, 2, 3]", "expected a list of at most 2, got a list of 3"),
         ("[gateway]\nid = 2026-01-01", "expected no date or time here; write it in quotes if it is a name"),
         ("[model.rhythm]\nbundle = 'b'\nhop_s = 20", "expected hop_s <= window_s, got 20 > 10"),
+        *(
+            (
+                f"[[sensor]]\nid = 'a'\ndriver = 'bridge_serial'\nport = '/dev/x'\nspo2_calibration = {table}",
+                "expected spo2_calibration of two pairs [ratio, %] or more, with rising ratios >= 0 "
+                "and saturations that fall within 100 to 0",
+            )
+            for table in (
+                "[[0.5, 98.0]]",
+                "[[1.0, 85.0], [0.5, 98.0]]",
+                "[[0.5, 85.0], [1.0, 98.0]]",
+                "[[0.5, 108.0], [1.0, 85.0]]",
+            )
+        ),
         ("[[limit]]\nmeasure = 'spo2_pct'", "expected low, high or both; got neither"),
         ("[[limit]]\nmeasure = 'spo2_pct'\nlow = 95\nhigh = 90", "expected low < high, got low = 95 and high = 90"),
         (

@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from edge.messages import Quality, SensorStatus
 
 _NS_PER_S = 1_000_000_000
-_OFF_CONDITIONS = frozenset({"lead-off", "probe-off", "sensor-off"})
+OFF_CONDITIONS = frozenset({"lead-off", "probe-off", "sensor-off"})
+"""What a device reports when its electrodes or its light are not on the patient."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -68,7 +69,7 @@ class SignalState:
 
     def note(self, status: SensorStatus) -> None:
         """Keep what the device says of its electrodes or its probe; anything else is ignored."""
-        if status.condition not in _OFF_CONDITIONS:
+        if status.condition not in OFF_CONDITIONS:
             return
         if status.is_active:
             self._off.setdefault(status.condition, status.at_ns)

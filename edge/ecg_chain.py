@@ -1,0 +1,131 @@
+"""The samples of one ECG stream, in order: quality, beats, filters, delineation, windows, predictions."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from edge.conditioning.filters import FilterChain, FilterSettings
+from edge.conditioning.quality import QualitySettings, SignalQuality
+from edge.conditioning.resample import Resampler, ResampleSettings
+from edge.features.delineation import Delineation, DelineationSettings
+from edge.features.ecg_beats import EcgBeats, EcgBeatsSettings
+from edge.features.windows import Windows, WindowSettings
+from edge.inference.lifecycle import WindowStage
+from edge.messages import (
+    Activity,
+    Beat,
+    Estimate,
+    Gap,
+    Prediction,
+    Quality,
+    SampleBlock,
+    SensorStatus,
+    Tick,
+    Window,
+)
+
+ECG_RATES_HZ = (50.0, 20_000.0)
+"""An ECG is analysed between these rates: the detector's band ends at 20 Hz, and nobody samples faster."""
+
+EcgOutput = Quality | Beat | Estimate | Window | Prediction | SampleBlock
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EcgChainSettings:
+    """The settings of the stages of one ECG stream."""
+
+    quality: QualitySettings = field(default_factory=QualitySettings)
+    filters: FilterSettings = field(default_factory=FilterSettings)
+    beats: EcgBeatsSettings = field(default_factory=EcgBeatsSettings)
+    delineation: DelineationSettings = field(default_factory=DelineationSettings)
+    resample: ResampleSettings | None = None
+    """The model's rate; None where there is no model."""
+    windows: WindowSettings | None = None
+
+
+class EcgChain:
+    """Everything that is done with the samples of one ECG.
+
+    Parameters
+    ----------
+    settings : EcgChainSettings
+        Settings of every stage.
+    classifier : WindowStage
+        What looks at the windows.
+    """
+
+    def __init__(self, settings: EcgChainSettings, classifier: WindowStage) -> None:
+        self._quality = SignalQuality(settings.quality)
+        self._filters = FilterChain(settings.filters)
+        self._beats = EcgBeats(settings.beats)
+        self._delineation = Delineation(settings.delineation)
+        self._windows = Windows(settings.windows) if settings.windows and settings.resample else None
+        self._resample = Resampler(settings.resample or ResampleSettings())
+        self._classifier = classifier
+
+    def push(self, block: SampleBlock) -> list[EcgOutput]:
+        """Return what one block led to: its quality, the clean block, its beats, estimates, predictions."""
+        if not ECG_RATES_HZ[0] <= block.rate_hz <= ECG_RATES_HZ[1]:
+            return []  # without a verdict on the signal nothing is shown, and the vital signs say so
+        out: list[EcgOutput] = []
+        for quality in self._quality.push(block):
+            out += [quality, *self._heed(quality)]
+            self._beats.trust(self._quality.usable_channels)
+        beats = self._beats.push(block)
+        clean = self._filters.push(block)
+        self._delineation.push(block)
+        for beat in beats:
+            self._delineation.push(beat)
+        return [*out, *clean, *beats, *self._infer(clean, beats)]
+
+    def observe(self, item: SensorStatus | Activity) -> None:
+        """Let the device's own word (a detached electrode) count in the signal quality."""
+        if isinstance(item, SensorStatus):
+            self._quality.push(item)
+
+    def tick(self, tick: Tick) -> list[Estimate]:
+        """Return what has become due by `tick`: the intervals of the last minute."""
+        return self._delineation.push(tick)
+
+    def flush(self) -> list[EcgOutput]:
+        """Return what is still held back, at the end of the stream or before a gap."""
+        beats = self._beats.flush()
+        for beat in beats:
+            self._delineation.push(beat)
+        return [*beats, *self._infer([], beats)]
+
+    def gap(self, gap: Gap) -> None:
+        """Forget the signal before a hole."""
+        self.reset(gap.reason)
+
+    def reset(self, reason: str) -> None:
+        """Forget the signal so far."""
+        self._quality.reset(reason)
+        self._filters.reset(reason)
+        self._beats.reset(reason)
+        self._delineation.reset(reason)
+        self._resample.reset(reason)
+        if self._windows is not None:
+            self._windows.reset(reason)
+
+    def _heed(self, quality: Quality) -> Sequence[EcgOutput]:
+        """Let the stages that judge by quality know of it."""
+        self._delineation.push(quality)
+        if self._windows is not None:
+            self._windows.push(quality)
+        return self._beats.push(quality)
+
+    def _infer(self, clean: Sequence[SampleBlock], beats: Sequence[Beat]) -> list[EcgOutput]:
+        if self._windows is None:
+            return []
+        windows: list[Window] = []
+        for beat in beats:
+            windows += self._windows.push(beat)
+        for block in clean:
+            for resampled in self._resample.push(block):
+                windows += self._windows.push(resampled)
+        out: list[EcgOutput] = []
+        for window in windows:
+            out += [window, *self._classifier.push(window)]
+        return out
