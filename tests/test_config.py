@@ -298,8 +298,10 @@ def test_an_unknown_key_names_the_nearest_known_one(write, text, key, words):
         *(
             (
                 f"[[sensor]]\nid = 'a'\ndriver = 'bridge_serial'\nport = '/dev/x'\nspo2_calibration = {table}",
-                "expected spo2_calibration of two pairs [ratio, %] or more, with rising ratios >= 0 "
-                "and saturations that fall within 100 to 0",
+                (
+                    "expected spo2_calibration of two pairs [ratio, %] or more, with rising ratios >= 0 "
+                    "and saturations that fall within 100 to 0"
+                ),
             )
             for table in (
                 "[[0.5, 98.0]]",
