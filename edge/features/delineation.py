@@ -56,9 +56,19 @@ class DelineationSettings:
     rr_ms: tuple[float, float] = (500.0, 1500.0)
     """Mean intervals (40-120 /min) between which P and T are told apart and QT is measured (own choice: at faster rates
     P lies on the T wave before it)."""
+    max_rr_spread_ratio: float = 0.15
+    """Standard deviation of the intervals relative to their mean above which T waves of different cycles would be averaged
+    (own choice: the rate then changed by a third, or there were runs of another rhythm)."""
+    qtc_ms: tuple[float, float] = (300.0, 600.0)
+    """Outside this what was found is no T wave: a pacing spike, a P wave, a wandering baseline (own choice; short and long
+    QT syndromes lie inside)."""
+    min_qrs_ms: float = 45.0
+    """Shorter is no depolarisation of the ventricles, but a pacing spike (own choice)."""
+    normal_qrs_ms: float = 110.0
+    """Longest normal QRS (as for `wide_qrs_ms`): beyond it, and without a P wave, beats may be ventricular or paced."""
     wide_qrs_ms: float = 120.0
     """QRS duration from which conduction is abnormal (AHA/ACCF/HRS 2009, doi:10.1161/CIRCULATIONAHA.108.191095): QT is
-    then prolonged by depolarisation, and QTc has no value; without a P wave the beats may be ventricular or paced."""
+    then prolonged by depolarisation, and QTc has no value."""
     max_disagreement_ms: float = 20.0
     """The averages of every other beat and of the rest must agree on QRS and PR within this, on QT within twice this (own
     choice: half a small square of ECG paper)."""
@@ -309,16 +319,28 @@ class _Minute:
         qt = _agreed(whole.qt_ms, [half.qt_ms for half in halves], 2 * most_ms, "low-t-wave")
         if isinstance(qrs, str):
             return (qrs,) * 4
-        if is_irregular(self._rr_ms):
-            return ("irregular", qrs, "irregular", "irregular")
-        if not settings.rr_ms[0] <= rr_ms <= settings.rr_ms[1]:
-            return ("rate-out-of-range", qrs, "rate-out-of-range", "rate-out-of-range")
-        is_wide = qrs >= settings.wide_qrs_ms
-        if is_wide and isinstance(pr, str):
+        if qrs < settings.min_qrs_ms:
+            return ("narrow-qrs",) * 4
+        is_slow_enough = settings.rr_ms[0] <= rr_ms <= settings.rr_ms[1]
+        if (
+            not is_slow_enough
+            or is_irregular(self._rr_ms)
+            or float(np.std(self._nn_ms)) > settings.max_rr_spread_ratio * rr_ms
+        ):
+            reason = "rate-out-of-range" if not is_slow_enough else "irregular"
+            return (reason, qrs, reason, reason)
+        if qrs > settings.normal_qrs_ms and isinstance(pr, str):
             return ("wide-qrs",) * 4
+        return (pr, qrs, *self._corrected(qt, rr_ms, is_wide=qrs >= settings.wide_qrs_ms))
+
+    def _corrected(self, qt: float | str, rr_ms: float, *, is_wide: bool) -> tuple[float | str, float | str]:
+        """Return QT and QTc, or why there is none."""
         if isinstance(qt, str):
-            return (pr, qrs, qt, qt)
-        return (pr, qrs, qt, "wide-qrs" if is_wide else qt / (rr_ms / 1000.0) ** (1 / 3))
+            return qt, qt
+        qtc = qt / (rr_ms / 1000.0) ** (1 / 3)
+        if not self._settings.qtc_ms[0] <= qtc <= self._settings.qtc_ms[1]:
+            return "poor-signal", "poor-signal"
+        return qt, "wide-qrs" if is_wide else qtc
 
 
 def _average(rate_hz: float) -> AverageBeat:

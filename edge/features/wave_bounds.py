@@ -2,7 +2,7 @@
 
 Everything is symmetric in time: Gaussian smoothing moves no edge one way, as a causal filter would.
 
-* QRS begins and ends where the slope has stayed below a share of its largest value for 12 ms.
+* QRS begins and ends where the slope stays below a share of its largest value: for 12 ms before, for 20 ms after.
 * T ends, and P begins, where the tangent at the steepest part of its outer flank meets the baseline: the tangent
   method, least sensitive to noise and to a U wave (Lepeschkin and Surawicz 1952, doi:10.1161/01.CIR.6.3.378).
 * A wave that does not stand out of the noise, or is lower than a pen stroke, is not there.
@@ -29,8 +29,11 @@ _WAVE_SMOOTHING_MS = 8.0
 # The share of the steepest slope that still belongs to the complex, and how long it must stay below.
 _ONSET_SLOPE_RATIO = 0.06
 _OFFSET_SLOPE_RATIO = 0.10
-_QUIET_MS = 12.0
+_QUIET_BEFORE_MS = 12.0
+_QUIET_AFTER_MS = 20.0
 _LONGEST_HALF_QRS_MS = 130.0
+# Where the noise limits the slope to more than this share, the edges would move inward by more than a sample or two.
+_MOST_NOISE_RATIO = 0.09
 # A wave must exceed the noise left in the average so many times, and be as high as a thin stroke on paper.
 _NOISE_RATIO = 4.0
 _LOWEST_P_MV = 0.03
@@ -38,14 +41,24 @@ _LOWEST_T_MV = 0.05
 # From the beginning of P to that of QRS: 320 ms is a long first-degree block; P itself lasts about 100 ms.
 _LONGEST_PR_MS = 340.0
 _SHORTEST_PR_MS = 70.0
+_LONGEST_P_RISE_MS = 110.0
 _P_PEAK_MS = 30.0
-_P_WIDTH_MS = (16.0, 160.0)
+_P_SD_MS = 20.0
 _T_PEAK_MS = 60.0
-# A second phase of this share of the first is no overshoot: the wave then goes on to it.
-_BIPHASIC_RATIO = 0.4
+_LEVEL_MS = 10.0
+# The tangent ends before the last of T has faded.
+_T_TAIL_MS = 30.0
+# A second phase of T has this share of the first; below the lower one it is none, and between them one cannot tell.  It
+# comes back to the baseline with this share of the pace that led to it: what a high-pass leaves behind a wave comes back
+# slowly.  For P the share is one of the curvature, of which a wave of one phase has 0.45 on either side.
+_BIPHASIC_RATIO = 0.3
+_OVERSHOOT_RATIO = 0.15
+_RETURN_RATIO = 0.35
 _PHASE_MS = 150.0
+_P_BIPHASIC_RATIO = 0.7
+_P_PHASE_MS = 70.0
 # How far from its peak a wave's flank is steepest at most, and how far beyond that it has reached the baseline.
-_FLANK_MS = 200.0
+_FLANK_MS = 150.0
 _BASELINE_MS = 120.0
 
 
@@ -109,9 +122,10 @@ def _bounds(beat: Curve, r: int, cycle: int, noise_mv: float, noise_slope: float
     first = onset - min(round(_LONGEST_PR_MS * _MS), cycle // 2)
     p_onset = _p_onset(beat, first, onset, noise_mv)
     next_p = cycle + (onset - round(_SHORTEST_PR_MS * _MS) if p_onset is None else round(p_onset))
-    t_end = _t_end(beat, offset, next_p, noise_mv)
-    if t_end is not None and t_end - cycle > first:
-        p_onset = _p_onset(beat, round(t_end) - cycle, onset, noise_mv)
+    t_end = _t_end(beat, onset, offset, next_p, noise_mv)
+    after_t = first if t_end is None else round(t_end + _T_TAIL_MS * _MS) - cycle
+    if after_t > first:
+        p_onset = _p_onset(beat, after_t, onset, noise_mv)
     return WaveBounds(
         p_onset_ms=None if p_onset is None else (p_onset - r) / _MS,
         qrs_onset_ms=(onset - r) / _MS,
@@ -141,21 +155,21 @@ def _qrs(slope: Curve, noise_slope: float, r: int) -> tuple[int, int] | None:
     near = steepness[r - n_near : r + n_near + 1]
     largest = float(near.max())
     lowest = _NOISE_RATIO * noise_slope
-    if not largest > 3 * lowest:
+    if not largest > 0 or lowest > _MOST_NOISE_RATIO * largest:
         return None
     steep = np.flatnonzero(near > 0.3 * largest) + r - n_near
     n_longest = round(_LONGEST_HALF_QRS_MS * _MS)
-    before = _n_until_quiet(steepness[steep[0] :: -1], max(lowest, _ONSET_SLOPE_RATIO * largest))
-    after = _n_until_quiet(steepness[steep[-1] :], max(lowest, _OFFSET_SLOPE_RATIO * largest))
+    before = _n_until_quiet(steepness[steep[0] :: -1], max(lowest, _ONSET_SLOPE_RATIO * largest), _QUIET_BEFORE_MS)
+    after = _n_until_quiet(steepness[steep[-1] :], max(lowest, _OFFSET_SLOPE_RATIO * largest), _QUIET_AFTER_MS)
     if before is None or after is None:
         return None
     onset, offset = int(steep[0]) - before, int(steep[-1]) + after
     return (onset, offset) if r - onset <= n_longest and offset - r <= n_longest else None
 
 
-def _n_until_quiet(steepness: Curve, limit: float) -> int | None:
-    """Return after how many samples the slope stays below `limit` for `_QUIET_MS`."""
-    n_quiet = round(_QUIET_MS * _MS)
+def _n_until_quiet(steepness: Curve, limit: float, quiet_ms: float) -> int | None:
+    """Return after how many samples the slope stays below `limit` for `quiet_ms`."""
+    n_quiet = round(quiet_ms * _MS)
     n_below = 0
     for k, is_below in enumerate((steepness < limit).tolist()):
         n_below = n_below + 1 if is_below else 0
@@ -164,55 +178,87 @@ def _n_until_quiet(steepness: Curve, limit: float) -> int | None:
     return None
 
 
-def _t_end(fine: Curve, offset: int, end: int, noise_mv: float) -> float | None:
-    edge = _edge(
-        _smoothed(fine[offset : max(offset, end)]), round(_T_PEAK_MS * _MS), max(_LOWEST_T_MV, _NOISE_RATIO * noise_mv)
-    )
-    return None if edge is None else offset + edge
-
-
-def _p_onset(fine: Curve, first: int, onset: int, noise_mv: float) -> float | None:
-    outward = _smoothed(fine[max(0, first) : onset + 1][::-1])
-    edge = _edge(outward, round(_P_PEAK_MS * _MS), max(_LOWEST_P_MV, _NOISE_RATIO * noise_mv), _P_WIDTH_MS)
-    return None if edge is None or edge < _SHORTEST_PR_MS * _MS else onset - edge
-
-
-def _edge(curve: Curve, first: int, lowest_mv: float, width_ms: tuple[float, float] = (0.0, np.inf)) -> float | None:
-    """Return where the wave in `curve`, which leads away from the QRS complex, meets the baseline beyond it.
-
-    Parameters
-    ----------
-    curve : ndarray, shape (n_samples,)
-        From the edge of the QRS complex outward.
-    first : int
-        The wave's peak lies here or beyond.
-    lowest_mv : float
-        Lower than this above the line through both ends it is no wave.
-    width_ms : (float, float)
-        How wide it may be at half its height.
-    """
+def _t_end(beat: Curve, onset: int, offset: int, end: int, noise_mv: float) -> float | None:
+    """Return where T ends, which is looked for up to `end`; None where there is no T wave to be seen."""
+    first = round(_T_PEAK_MS * _MS)
+    curve = _smoothed(beat[offset : max(offset, end)])
     if len(curve) < first + 10:
         return None
-    above = curve - np.linspace(curve[0], curve[-1], len(curve))
+    # On average the level before QRS is the level after T too, whatever ST does.
+    level_mv = float(beat[max(0, onset - round(_LEVEL_MS * _MS)) : onset + 1].mean())
+    above = curve - level_mv
     peak = first + int(np.abs(above[first:]).argmax())
     height_mv = float(abs(above[peak]))
-    if height_mv < lowest_mv or peak >= len(curve) - 2:
+    if height_mv < max(_LOWEST_T_MV, _NOISE_RATIO * noise_mv) or not first < peak < len(curve) - 2:
         return None
     sign = 1.0 if above[peak] > 0 else -1.0
-    is_low = np.flatnonzero(sign * above < 0.5 * height_mv)
-    k = int(np.searchsorted(is_low, peak))
-    if k in {0, len(is_low)} or not width_ms[0] <= (is_low[k] - is_low[k - 1]) / _MS <= width_ms[1]:
+    second = _second_phase(sign * curve[peak:], sign * level_mv, height_mv)
+    if second is None:
         return None
-    second = -sign * above[peak : peak + round(_PHASE_MS * _MS)]
-    if float(second.max()) > _BIPHASIC_RATIO * height_mv:
+    if second > 0:
+        peak += second
+        sign = -sign
+    edge = _tangent(sign * curve[peak:])
+    return None if edge is None else offset + peak + edge
+
+
+def _second_phase(curve: Curve, level_mv: float, height_mv: float) -> int | None:
+    """Return where T, upright from its first sample on, has a second phase below the baseline; 0 where it has none.
+
+    None where one cannot tell: a dip that comes back like a wave but is small.
+    """
+    n_phase = round(_PHASE_MS * _MS)
+    at = int(curve[:n_phase].argmin())
+    depth_mv = min(level_mv, float(curve[-1])) - float(curve[at])
+    if at < 2 or len(curve) - at < 3 or depth_mv < _OVERSHOOT_RATIO * height_mv:
+        return 0
+    fall = -float(np.gradient(curve[: at + 1]).min())
+    rise = float(np.gradient(curve[at : at + n_phase]).max())
+    if rise / depth_mv < _RETURN_RATIO * fall / (height_mv + depth_mv):
+        return 0
+    return at if depth_mv >= max(_LOWEST_T_MV, _BIPHASIC_RATIO * height_mv) else None
+
+
+def _p_onset(beat: Curve, first: int, onset: int, noise_mv: float) -> float | None:
+    """Return where P begins, which is looked for from `first` on; None where there is no P wave to be seen."""
+    curve = _smoothed(beat[max(0, first) : onset + 1][::-1])  # outward, away from QRS
+    nearest = round(_P_PEAK_MS * _MS)
+    if len(curve) < nearest + 10:
+        return None
+    # A wave as wide as P is curved more than what it lies on: the flank of the T wave before, a wandering baseline.
+    bend = -ndimage.gaussian_filter1d(curve, _P_SD_MS * _MS, order=2, mode="nearest")
+    peak = nearest + int(np.abs(bend[nearest:]).argmax())
+    sign = 1.0 if bend[peak] > 0 else -1.0
+    second = -sign * bend[peak : peak + round(_P_PHASE_MS * _MS)]
+    if float(second.max()) > _P_BIPHASIC_RATIO * abs(float(bend[peak])):
         peak += int(second.argmax())
         sign = -sign
-    flank = -sign * np.gradient(curve)[peak : peak + round(_FLANK_MS * _MS)]
-    n_steep = int(flank.argmax())
-    slope = float(flank[n_steep])
+    curve = sign * curve
+    n_near = round(_P_SD_MS * _MS)
+    at = max(0, peak - n_near)
+    peak = at + int(curve[at : peak + n_near + 1].argmax())
+    beyond = curve[peak : peak + round(_FLANK_MS * _MS)]
+    height_mv = float(curve[peak] - max(curve[: peak + 1].min(), beyond.min()))
+    if height_mv < max(_LOWEST_P_MV, _NOISE_RATIO * noise_mv) or peak in {at, len(curve) - 1}:
+        return None
+    edge = _tangent(curve[peak:])
+    if edge is None or edge > _LONGEST_P_RISE_MS * _MS or peak + edge < _SHORTEST_PR_MS * _MS:
+        return None
+    return onset - peak - edge
+
+
+def _tangent(curve: Curve) -> float | None:
+    """Return where the tangent at the steepest fall from a peak, the first sample, meets the level beyond.
+
+    None where the wave has not come down before the end.
+    """
+    if len(curve) < 3:
+        return None
+    fall = -np.gradient(curve[: round(_FLANK_MS * _MS)])
+    steepest = int(fall.argmax())
+    slope = float(fall[steepest])
     if not slope > 0:
         return None
-    steepest = peak + n_steep
-    rest = sign * curve[steepest : steepest + round(_BASELINE_MS * _MS)]
-    edge = steepest + float(rest[0] - rest.min()) / slope
+    beyond = curve[steepest : steepest + round(_BASELINE_MS * _MS)]
+    edge = steepest + float(beyond[0] - beyond.min()) / slope
     return edge if edge <= len(curve) - 1 else None
