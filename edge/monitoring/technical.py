@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 from edge.messages import (
     AlertKind,
+    ChannelKind,
     ClockState,
     ClockSync,
     Condition,
@@ -124,6 +125,8 @@ class TechnicalRules:
         who = f"{quality.sensor}/{quality.stream}"
         outputs = []
         named = [reason for reason in _FROM_SIGNAL if reason in quality.reasons and not quality.is_usable]
+        if self._is_told_by_ecg(quality):
+            named = []
         for reason in _FROM_SIGNAL:
             code = f"{reason}:{who}"
             if reason == (named[0] if named else None):  # a detached lead is often flat and saturated too
@@ -134,7 +137,17 @@ class TechnicalRules:
             trouble.is_active for reason in _FROM_SIGNAL if (trouble := self._troubles.get(f"{reason}:{who}"))
         )
         poor = self._poor.setdefault(who, _PoorSignal(who, self._settings))
-        return [*outputs, *poor.add(quality, is_explained=is_named)]
+        return [*outputs, *poor.add(quality, is_explained=is_named or self._is_told_by_ecg(quality))]
+
+    def _is_told_by_ecg(self, quality: Quality) -> bool:
+        """Return whether this is the ECG's loose electrode seen again: impedance is measured over the same ones."""
+        if quality.kind is not ChannelKind.RESPIRATION or "lead-off" not in quality.reasons:
+            return False
+        own = f"lead-off:{quality.sensor}/{quality.stream}"
+        return any(
+            code != own and code.split("/")[0] == f"lead-off:{quality.sensor}" and trouble.is_reported
+            for code, trouble in self._troubles.items()
+        )
 
     def _reported(self, status: SensorStatus) -> list[Condition]:
         who = status.sensor if status.stream is None else f"{status.sensor}/{status.stream}"
@@ -244,6 +257,11 @@ class _Trouble:
     def is_active(self) -> bool:
         """Whether the condition is present."""
         return self._claim.is_active
+
+    @property
+    def is_reported(self) -> bool:
+        """Whether somebody says that it is present, confirmed or not."""
+        return bool(self._reporters)
 
     def note(self, reporter: str, at_ns: int, *, is_bad: bool, detail: str = "") -> list[Condition]:
         """Return what the word of one reporter leads to at once."""

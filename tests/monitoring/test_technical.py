@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from edge.messages import (
     AlertKind,
+    ChannelKind,
     ClockState,
     ClockSync,
     Corrupt,
@@ -202,6 +205,26 @@ def test_a_signal_that_is_mostly_poor_alarms_in_the_end():
     outputs = play([], 600, lambda t: [quality(t, *(("motion",) if t % 3 else ()))])
 
     assert [out.code for out in outputs] == ["signal-poor:chest/ecg"]
+
+
+def breathing(at_s, *reasons):
+    return replace(quality(at_s, *reasons), stream="respiration", kind=ChannelKind.RESPIRATION)
+
+
+def test_one_loose_electrode_is_one_alarm():
+    """Impedance is measured over the electrodes of the ECG: the nurse is called once, not twice, nor for poor signal."""
+    off = [(5, status("lead-off", at_s=5.0))]
+
+    outputs = play(off, 100, lambda at_s: [quality(at_s, "lead-off"), breathing(at_s, "lead-off")] if at_s > 5 else [])
+
+    assert [condition.code for condition in outputs if condition.is_active] == ["lead-off:chest/ecg"]
+
+
+def test_a_belt_without_an_ecg_alarms_for_itself():
+    """Where no ECG tells it, the breathing signal's own detachment is told."""
+    outputs = play([], 20, lambda at_s: [breathing(at_s, "lead-off")])
+
+    assert [condition.code for condition in outputs] == ["lead-off:chest/respiration"]
 
 
 def test_lead_off_is_not_called_poor_as_well():
