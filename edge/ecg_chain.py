@@ -58,6 +58,8 @@ class EcgChain:
     def __init__(self, settings: EcgChainSettings, classifier: WindowStage) -> None:
         self._quality = SignalQuality(settings.quality)
         self._filters = FilterChain(settings.filters)
+        # The detector describes beats in the usual band; where the display has it, it is filtered once for both.
+        self._is_usual_band = settings.filters.band_hz == FilterSettings().band_hz
         self._beats = EcgBeats(settings.beats)
         self._delineation = Delineation(settings.delineation)
         self._windows = Windows(settings.windows) if settings.windows and settings.resample else None
@@ -71,9 +73,10 @@ class EcgChain:
         out: list[EcgOutput] = []
         for quality in self._quality.push(block):
             out += [quality, *self._heed(quality)]
-            self._beats.trust(self._quality.usable_channels)
-        beats = self._beats.push(block)
+        for usable in self._quality.verdicts:
+            self._beats.trust(usable.names, usable.sequence)
         clean = self._filters.push(block)
+        beats = self._beats.push(block, clean=clean[0] if self._is_usual_band and clean else None)
         self._delineation.push(block)
         for beat in beats:
             self._delineation.push(beat)
