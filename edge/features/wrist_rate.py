@@ -49,9 +49,9 @@ class WristRateSettings:
     fewest_present_ratio: float = 0.75
     """Share of the window's samples without which it says nothing (own choice)."""
     least_confidence: float = 0.6
-    """Probability of being within 5 bpm below which no value is given.  On resting light with added motion, walking and
-    running (217 stretches made from the development recordings) the values from here to 0.7 were within 5 bpm in 71 to
-    94 of 100 seconds, those above 0.8 in at least 96; over all values given 98 of 100 were."""
+    """Probability of being within 5 bpm below which no value is given.  On 217 stretches made from the development
+    recordings (`benchmarks/bench_wrist.py`: moving light added to resting light, walking, running) 98 of 100 values
+    given were within 5 bpm; of those with a confidence of 0.6-0.7, 93 of 100."""
     spectrum: SpectrumSettings = field(default_factory=SpectrumSettings)
     belief: BeliefSettings = field(default_factory=BeliefSettings)
 

@@ -36,8 +36,9 @@ class SpectrumSettings:
     still_mps2: float = 0.3
     """Amplitude of a line in the acceleration that is half trusted to move the light: the movement up to which
     `activity` says still.  0.1 to 1 give nearly the same."""
-    leftover_ratio: float = 0.1
-    """Share of the motion's energy in the light that its spectrum does not show (own choice)."""
+    leftover_ratio: float = 0.3
+    """Share of the motion's energy in the light that the acceleration does not show: its own overtones and sidebands,
+    which would otherwise be all that is left and look like a pulse (own choice; 0.2 to 0.5 give nearly the same)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
