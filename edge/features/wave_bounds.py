@@ -15,7 +15,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import interpolate, ndimage
+from scipy import interpolate, ndimage, signal
 
 Curve = NDArray[np.float64]
 
@@ -51,8 +51,8 @@ _T_TAIL_MS = 30.0
 # A second phase of T has this share of the first; below the lower one it is none, and between them one cannot tell.  It
 # comes back to the baseline with this share of the pace that led to it: what a high-pass leaves behind a wave comes back
 # slowly.  For P the share is one of the curvature, of which a wave of one phase has 0.45 on either side.
-_BIPHASIC_RATIO = 0.3
-_OVERSHOOT_RATIO = 0.15
+_BIPHASIC_RATIO = 0.4
+_OVERSHOOT_RATIO = 0.25
 _RETURN_RATIO = 0.35
 _PHASE_MS = 150.0
 _P_BIPHASIC_RATIO = 0.7
@@ -106,26 +106,45 @@ def wave_bounds(
         Mean interval: the waves of the neighbouring beats are kept out by it.
     """
     *fine, fine_noise = _resampled(np.stack([*beats, noise]), rate_hz)
-    noise_slope = float(np.gradient(fine_noise).std())
-    noise_mv = float(_smoothed(fine_noise).std())
     r = round(peak * RATE_HZ / rate_hz)
-    return [_bounds(beat, r, round(rr_ms * _MS), noise_mv, noise_slope) for beat in fine]
+    cycle = round(rr_ms * _MS)
+    # Where the next beat lies the halves differ because its distance does, which is no noise.
+    left = _noise(fine_noise[: r + cycle // 2])
+    return [_bounds(beat, r, cycle, left) for beat in fine]
 
 
-def _bounds(beat: Curve, r: int, cycle: int, noise_mv: float, noise_slope: float) -> WaveBounds | None:
+@dataclass(frozen=True, slots=True)
+class _Noise:
+    """What is left of the noise in an average, as the three waves see it; standard deviations."""
+
+    slope: float
+    bend: float
+    wave_mv: float
+
+
+def _noise(curve: Curve) -> _Noise:
+    smooth = _smoothed(curve)
+    return _Noise(
+        slope=float(np.gradient(curve).std()),
+        bend=float(_bend(smooth).std()),
+        wave_mv=float(signal.detrend(smooth).std()),
+    )
+
+
+def _bounds(beat: Curve, r: int, cycle: int, noise: _Noise) -> WaveBounds | None:
     """Return the waves of one beat at `RATE_HZ` with its R peak at index `r`."""
-    qrs = _qrs(np.gradient(beat), noise_slope, r)
+    qrs = _qrs(np.gradient(beat), noise.slope, r)
     if qrs is None:
         return None
     onset, offset = qrs
     # P first, as T must end before the next one; then P again, where the T wave before reaches into its search.
     first = onset - min(round(_LONGEST_PR_MS * _MS), cycle // 2)
-    p_onset = _p_onset(beat, first, onset, noise_mv)
+    p_onset = _p_onset(beat, first, onset, noise)
     next_p = cycle + (onset - round(_SHORTEST_PR_MS * _MS) if p_onset is None else round(p_onset))
-    t_end = _t_end(beat, onset, offset, next_p, noise_mv)
+    t_end = _t_end(beat, onset, offset, next_p, noise)
     after_t = first if t_end is None else round(t_end + _T_TAIL_MS * _MS) - cycle
     if after_t > first:
-        p_onset = _p_onset(beat, after_t, onset, noise_mv)
+        p_onset = _p_onset(beat, after_t, onset, noise)
     return WaveBounds(
         p_onset_ms=None if p_onset is None else (p_onset - r) / _MS,
         qrs_onset_ms=(onset - r) / _MS,
@@ -146,6 +165,11 @@ def _smoothed(curve: Curve) -> Curve:
     """Return a curve, smoothed for the QRS complex already, smoothed for the slower waves."""
     rest_ms = float(np.sqrt(_WAVE_SMOOTHING_MS**2 - _QRS_SMOOTHING_MS**2))
     return np.asarray(ndimage.gaussian_filter1d(curve, rest_ms * _MS, mode="nearest"))
+
+
+def _bend(curve: Curve) -> Curve:
+    """Return how much a curve is bent, as a wave as wide as P is."""
+    return -np.asarray(ndimage.gaussian_filter1d(curve, _P_SD_MS * _MS, order=2, mode="nearest"))
 
 
 def _qrs(slope: Curve, noise_slope: float, r: int) -> tuple[int, int] | None:
@@ -178,7 +202,7 @@ def _n_until_quiet(steepness: Curve, limit: float, quiet_ms: float) -> int | Non
     return None
 
 
-def _t_end(beat: Curve, onset: int, offset: int, end: int, noise_mv: float) -> float | None:
+def _t_end(beat: Curve, onset: int, offset: int, end: int, noise: _Noise) -> float | None:
     """Return where T ends, which is looked for up to `end`; None where there is no T wave to be seen."""
     first = round(_T_PEAK_MS * _MS)
     curve = _smoothed(beat[offset : max(offset, end)])
@@ -189,7 +213,7 @@ def _t_end(beat: Curve, onset: int, offset: int, end: int, noise_mv: float) -> f
     above = curve - level_mv
     peak = first + int(np.abs(above[first:]).argmax())
     height_mv = float(abs(above[peak]))
-    if height_mv < max(_LOWEST_T_MV, _NOISE_RATIO * noise_mv) or not first < peak < len(curve) - 2:
+    if height_mv < max(_LOWEST_T_MV, _NOISE_RATIO * noise.wave_mv) or not first < peak < len(curve) - 2:
         return None
     sign = 1.0 if above[peak] > 0 else -1.0
     second = _second_phase(sign * curve[peak:], sign * level_mv, height_mv)
@@ -219,15 +243,17 @@ def _second_phase(curve: Curve, level_mv: float, height_mv: float) -> int | None
     return at if depth_mv >= max(_LOWEST_T_MV, _BIPHASIC_RATIO * height_mv) else None
 
 
-def _p_onset(beat: Curve, first: int, onset: int, noise_mv: float) -> float | None:
+def _p_onset(beat: Curve, first: int, onset: int, noise: _Noise) -> float | None:
     """Return where P begins, which is looked for from `first` on; None where there is no P wave to be seen."""
     curve = _smoothed(beat[max(0, first) : onset + 1][::-1])  # outward, away from QRS
     nearest = round(_P_PEAK_MS * _MS)
     if len(curve) < nearest + 10:
         return None
     # A wave as wide as P is curved more than what it lies on: the flank of the T wave before, a wandering baseline.
-    bend = -ndimage.gaussian_filter1d(curve, _P_SD_MS * _MS, order=2, mode="nearest")
+    bend = _bend(curve)
     peak = nearest + int(np.abs(bend[nearest:]).argmax())
+    if abs(float(bend[peak])) < _NOISE_RATIO * noise.bend:
+        return None
     sign = 1.0 if bend[peak] > 0 else -1.0
     second = -sign * bend[peak : peak + round(_P_PHASE_MS * _MS)]
     if float(second.max()) > _P_BIPHASIC_RATIO * abs(float(bend[peak])):
@@ -239,7 +265,7 @@ def _p_onset(beat: Curve, first: int, onset: int, noise_mv: float) -> float | No
     peak = at + int(curve[at : peak + n_near + 1].argmax())
     beyond = curve[peak : peak + round(_FLANK_MS * _MS)]
     height_mv = float(curve[peak] - max(curve[: peak + 1].min(), beyond.min()))
-    if height_mv < max(_LOWEST_P_MV, _NOISE_RATIO * noise_mv) or peak in {at, len(curve) - 1}:
+    if height_mv < _LOWEST_P_MV or peak in {at, len(curve) - 1}:
         return None
     edge = _tangent(curve[peak:])
     if edge is None or edge > _LONGEST_P_RISE_MS * _MS or peak + edge < _SHORTEST_PR_MS * _MS:

@@ -36,8 +36,8 @@ def test_a_t_wave_of_two_phases_ends_with_the_second():
 
 
 def test_a_small_second_phase_has_no_end():
-    """A fifth of the first: an overshoot or a wave, one cannot tell."""
-    first, last = (0.21, 0.03, 0.03, -0.25), (0.31, 0.03, 0.03, 0.06)
+    """A third of the first: an overshoot or a wave, one cannot tell."""
+    first, last = (0.21, 0.03, 0.03, -0.25), (0.31, 0.03, 0.03, 0.08)
 
     assert bounds([*waves(t_mv=0.0), first, last]).t_end_ms is None
 
