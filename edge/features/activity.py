@@ -115,7 +115,9 @@ class ActivityStage:
         axes = acceleration_columns(item.channels)
         if not axes or item.n_samples == 0 or not _LEAST_RATE_HZ <= item.rate_hz <= _MOST_RATE_HZ:
             return []
-        block = replace(item, channels=tuple(item.channels[k] for k in axes), values=item.values[:, axes])
+        block = item
+        if axes != list(range(len(item.channels))):
+            block = replace(item, channels=tuple(item.channels[k] for k in axes), values=item.values[:, axes])
         if self._run is None or not self._run.fits(block):
             self._run = _Run(self._settings, block)
         return self._run.add(block)

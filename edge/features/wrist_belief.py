@@ -81,7 +81,7 @@ class RateBelief:
         weight : float
             0-1, how much of the light was not motion.
         """
-        unexplained = 1.0 - np.clip(np.nan_to_num(explained), 0.0, _MOST_EXPLAINED)
+        unexplained = 1.0 - np.fmax(np.fmin(explained, _MOST_EXPLAINED), 0.0)
         log_likelihood = -self._settings.trust_per_s * weight * np.log(unexplained)
         belief = self._belief * np.exp(log_likelihood - log_likelihood.max())
         total = float(belief.sum())

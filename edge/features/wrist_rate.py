@@ -218,4 +218,6 @@ class _Light:
 
 
 def _columns(block: SampleBlock, columns: list[int]) -> SampleBlock:
+    if columns == list(range(len(block.channels))):
+        return block
     return replace(block, channels=tuple(block.channels[k] for k in columns), values=block.values[:, columns])

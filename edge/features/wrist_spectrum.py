@@ -13,7 +13,6 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import uniform_filter1d
-from scipy.signal import windows
 
 Curve = NDArray[np.float64]
 
@@ -66,14 +65,14 @@ def line_spectrum(values: Curve, rate_hz: float) -> Curve:
     ndarray, shape (n_rates,) or (n_columns, n_rates)
         A sine of amplitude a has ``a**2 / 2`` at its rate; nothing above half the sampling rate.
     """
-    weights = windows.hann(len(values), sym=False)
+    weights = 0.5 - 0.5 * np.cos(np.arange(len(values)) * (2.0 * np.pi / len(values)))  # periodic Hann
     n_fft = max(len(values), 1 << int(np.ceil(np.log2(60.0 * rate_hz))))
     weighted = (values.T * weights) * (np.sqrt(2.0) / weights.sum())
     power = np.square(np.abs(np.fft.rfft(weighted, n_fft)))
     rates_bpm = np.arange(n_fft // 2 + 1) * (60.0 * rate_hz / n_fft)
-    grid = np.array(GRID_BPM, dtype=np.float64)
+    grid = np.arange(LOWEST_BPM, HIGHEST_BPM + 1.0)
     if power.ndim == 1:
-        return np.interp(grid, rates_bpm, power, right=0.0)
+        return np.asarray(np.interp(grid, rates_bpm, power, right=0.0))
     return np.stack([np.interp(grid, rates_bpm, row, right=0.0) for row in power])
 
 
@@ -123,7 +122,7 @@ def weigh(light: Curve, mask: Curve, rates_bpm: NDArray[np.int64], window_s: flo
     looking like a slow heart (in the development recordings the light of moving hands falls by 3-9 dB an octave above
     1 Hz).  The second harmonic counts at most as much as the first, so that half the true rate gains nothing from it.
     """
-    power = light * np.array(GRID_BPM) / 60.0
+    power = light * np.arange(LOWEST_BPM, HIGHEST_BPM + 1) / 60.0
     total = float(power.sum())
     if not 0.0 < total < np.inf:
         return Evidence(explained=np.zeros(len(rates_bpm)), motion_ratio=0.0)

@@ -13,7 +13,8 @@ from edge.conditioning.sample_times import NS_PER_S, SampleTimes
 from edge.features.history import History
 from edge.messages import SampleBlock
 
-_PIECE_S = 1.0
+_LARGEST_VALUE = 1e9
+"""As for the filter: nothing a body gives reaches this, in any unit."""
 
 
 class BandHistory:
@@ -36,10 +37,12 @@ class BandHistory:
         self.rate_hz = first.rate_hz
         self._first = first
         self._n_kept = max(2, round(kept_s * first.rate_hz))
-        self._n_piece = max(1, min(self._n_kept, round(_PIECE_S * first.rate_hz)))
         self._filter = FilterChain(FilterSettings(band_hz=band_hz))
         self._rows = History(len(first.channels) + 1, self._n_kept, first.sequence)
         self._times = SampleTimes(first.rate_hz)
+        # Filtering costs the same for a second as for a tenth of it: blocks wait here until somebody asks.
+        self._waiting: list[SampleBlock] = []
+        self._end = first.sequence
 
     def fits(self, block: SampleBlock) -> bool:
         """Return whether `block` has the same rate and channels."""
@@ -49,16 +52,14 @@ class BandHistory:
         """Take the next samples of the stream."""
         if block.n_samples == 0:
             return
-        if block.sequence != self._rows.end:
+        if block.sequence != self._end:
+            self._catch_up()
             self._bridge(block.sequence)
         self._times.add(block.sequence, block.start_ns)
-        for at in range(0, block.n_samples, self._n_piece):
-            piece = block.values[at : at + self._n_piece]
-            part = replace(block, values=piece, sequence=block.sequence + at)
-            # Beside the filtered columns the length of the raw vector: gravity, where the unit is not known.
-            is_sane = np.abs(piece) < 1e9
-            length = np.sqrt(np.square(np.where(is_sane, piece, np.nan)).sum(axis=1))
-            self._rows.append(np.column_stack([self._filter.push(part)[0].values, length]))
+        self._waiting.append(block)
+        self._end = block.sequence + block.n_samples
+        if self._end - self._rows.end >= self._n_kept:
+            self._catch_up()
 
     def window(self, end_ns: int, length_s: float) -> NDArray[np.float64]:
         """Return the rows of the `length_s` before `end_ns`, shape (n_samples, n_columns + 1), NaN where missing.
@@ -67,6 +68,7 @@ class BandHistory:
         """
         n_window = round(length_s * self.rate_hz)
         out = np.full((n_window, len(self._first.channels) + 1), np.nan)
+        self._catch_up()
         if self._rows.end == self._rows.first:
             return out
         stored = range(self._rows.first, self._rows.end)
@@ -80,6 +82,21 @@ class BandHistory:
         at = first - (end - n_window)
         out[at : at + len(rows)] = rows
         return out
+
+    def _catch_up(self) -> None:
+        """Filter what waits."""
+        if not self._waiting:
+            return
+        first = self._waiting[0]
+        values = np.concatenate([block.values for block in self._waiting])
+        self._waiting = []
+        clean = self._filter.push(replace(first, values=values))[0].values
+        # Beside the filtered columns the length of the raw vector: gravity, where the unit is not known.
+        is_sane = np.abs(values) < _LARGEST_VALUE
+        length = np.sqrt(np.square(np.where(is_sane, values, np.nan)).sum(axis=1))
+        rows = np.column_stack([clean, length])
+        for at in range(0, len(rows), self._n_kept):
+            self._rows.append(rows[at : at + self._n_kept])
 
     def _bridge(self, sequence: int) -> None:
         n_missing = sequence - self._rows.end
