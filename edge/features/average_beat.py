@@ -87,7 +87,7 @@ class AverageBeat:
         if self._pattern is None:
             pattern = core[self._n_shift : self._n_shift + n_pattern]
             pattern = pattern - pattern.mean()
-            size = float(np.sqrt(pattern @ pattern))
+            size = float(np.dot(pattern, pattern)) ** 0.5
             if not size > 0:
                 return None
             self._pattern = pattern / size
@@ -96,8 +96,8 @@ class AverageBeat:
         products = np.correlate(core, self._pattern)
         shift = int(products.argmax())
         best = core[shift : shift + n_pattern]
-        centred = best - best.sum() / n_pattern
-        size = float(centred @ centred)
-        if not size > 0 or float(products[shift]) < self._SIMILAR * size**0.5:
+        mean = float(np.add.reduce(best)) / n_pattern
+        power = float(np.dot(best, best)) - n_pattern * mean * mean
+        if not power > 0 or float(products[shift]) < self._SIMILAR * power**0.5:
             return None
         return shift

@@ -29,8 +29,8 @@ from edge.messages import Beat, ChannelKind, Estimate, Quality, SampleBlock, Tic
 NS_PER_S = 1_000_000_000
 
 _TO_MV = {"mV": 1.0, "uV": 1e-3, "V": 1e3, "nV": 1e-6}
-# Nothing a body or an electrode gives reaches this, in any unit.
-_LARGEST_VALUE = 1e9
+# Sum of squares of a beat; nothing a body or an electrode gives reaches it, in any unit.
+_LARGEST_POWER = 1e18
 # An average reaches from before the longest PR to after the longest QT.
 _BEFORE_S = 0.50
 _AFTER_S = 0.75
@@ -168,9 +168,13 @@ class _Run:
         self._blocks: deque[SampleBlock] = deque()
         self._end = first.sequence
         self._before: Beat | None = None
-        self.end_ns = first.start_ns
         self.beats: deque[Beat] = deque(maxlen=_MOST_BEATS)
         self.unusable_at_ns: deque[int] = deque(maxlen=_MOST_BEATS)
+
+    @property
+    def end_ns(self) -> int:
+        """Instant just after the newest sample; only asked once there is one."""
+        return self._blocks[-1].end_ns
 
     def goes_on(self, block: SampleBlock) -> bool:
         """Return whether `block` goes on with this stretch."""
@@ -182,7 +186,6 @@ class _Run:
         blocks = self._blocks
         blocks.append(block)
         self._end = block.sequence + len(block.values)
-        self.end_ns = block.end_ns
         while len(blocks) > 1 and blocks[1].sequence <= block.sequence - self._n_kept:
             blocks.popleft()
 
@@ -268,7 +271,7 @@ class _Minute:
         if average is None:
             average = self._averages[lead] = _average(self._first.rate_hz)
         curve = run.lead(lead, beat.sequence - average.n_before, beat.sequence + average.n_after + 1)
-        if curve is None or not float(np.abs(curve).max()) <= _LARGEST_VALUE:  # the latter for NaN too
+        if curve is None or not float(np.dot(curve, curve)) <= _LARGEST_POWER:  # the latter for NaN too
             return
         if average.add(curve):
             self._nn_ms.append(beat.rr_ms)
