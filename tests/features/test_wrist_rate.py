@@ -12,6 +12,9 @@ from hypothesis import strategies as st
 
 from edge.features.wrist_rate import WristRate, WristRateSettings
 from edge.messages import Channel, ChannelKind, Estimate, SampleBlock, Tick
+from firmware_bridge.virtual.patient import CHANNELS, VirtualPatient
+from firmware_bridge.virtual.scenario import Activity as Doing
+from firmware_bridge.virtual.scenario import PatientSettings, Posture, Scenario, Step
 
 S = 1_000_000_000
 LIGHT = (Channel(name="BVP", kind=ChannelKind.PPG, unit="1"),)
@@ -249,6 +252,33 @@ def test_impossible_settings_are_refused():
         WristRateSettings(window_s=1.0)
     with pytest.raises(ValueError, match="range_bpm"):
         WristRateSettings(belief=replace(WristRateSettings().belief, range_bpm=(30, 300)))
+
+
+@pytest.mark.parametrize(
+    ("heart_rate_bpm", "motion_light_ratio", "least_coverage"),
+    [(70.0, 0.05, 0.9), (140.0, 0.05, 0.9), (120.0, 0.05, 0.3), (108.0, 0.05, 0.0), (70.0, 0.2, 0.0), (54.0, 0.2, 0.0)],
+)
+def test_the_virtual_patient_walks(heart_rate_bpm, motion_light_ratio, least_coverage):
+    """Steps of the pulse's size leave the pulse; larger ones, or at its rate, leave no wrong value."""
+    scenario = Scenario(
+        patient=PatientSettings(seed=1, motion_light_ratio=motion_light_ratio),
+        steps=(
+            Step(at_s=0.0, posture=Posture.STANDING, heart_rate_bpm=heart_rate_bpm, step_rate_hz=1.8),
+            Step(at_s=20.0, activity=Doing.WALKING),
+        ),
+    )
+    signals = VirtualPatient(scenario).take(90.0)
+    light = stream(signals.ppg, signals.ppg_rate_hz, CHANNELS["ppg"])
+    motion = stream(signals.acceleration_mps2, signals.acceleration_rate_hz, CHANNELS["acceleration"], name="acc")
+    onset_s = np.array([pulse.onset_s for pulse in signals.truth.pulses])
+
+    out = [estimate for estimate in run(in_time(light, motion)) if estimate.at_ns > 30 * S]
+
+    given = [estimate for estimate in out if estimate.value is not None]
+    assert len(given) >= least_coverage * len(out)
+    for estimate in given:
+        is_inside = (onset_s <= estimate.at_ns / S) & (onset_s > estimate.at_ns / S - 8.0)
+        assert estimate.value == pytest.approx(60.0 / np.diff(onset_s[is_inside]).mean(), abs=5.0)
 
 
 @settings(max_examples=15, deadline=None)

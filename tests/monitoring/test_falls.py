@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import pytest
 
-from edge.messages import Activity, ActivityLevel, Condition, LinkChange, LinkState, Priority, Tick
+from edge.features.activity import ActivitySettings, ActivityStage, Placement
+from edge.messages import Activity, ActivityLevel, Condition, LinkChange, LinkState, Priority, SampleBlock, Tick
 from edge.monitoring.falls import FallRule, FallSettings
+from firmware_bridge.virtual.patient import CHANNELS, VirtualPatient
+from firmware_bridge.virtual.scenario import Activity as Doing
+from firmware_bridge.virtual.scenario import Event, PatientSettings, Posture, Scenario, Step
 
 S = 1_000_000_000
 STILL, MOVING, WALKING = ActivityLevel.STILL, ActivityLevel.MOVING, ActivityLevel.WALKING
@@ -160,3 +164,56 @@ def test_impossible_settings_are_refused():
     """More still seconds than are looked at can never come."""
     with pytest.raises(ValueError, match="n_still"):
         FallSettings(n_still=11)
+
+
+def suspicions(steps: tuple[Step, ...], placement: Placement | None, seed: int = 1) -> list[Condition]:
+    """Return what acceleration of the virtual patient's chest led to."""
+    patient = VirtualPatient(Scenario(patient=PatientSettings(seed=seed), steps=steps))
+    signals = patient.take(70.0)
+    block = SampleBlock(
+        sensor="chest",
+        stream="acceleration",
+        channels=CHANNELS["acceleration"],
+        values=signals.acceleration_mps2,
+        rate_hz=signals.acceleration_rate_hz,
+        start_ns=0,
+        sequence=0,
+    )
+    rule = FallRule()
+    return told(rule, *ActivityStage(ActivitySettings(placement=placement)).push(block))
+
+
+@pytest.mark.parametrize("placement", [Placement.CHEST, None])
+@pytest.mark.parametrize(("at_s", "doing"), [(30.0, Doing.REST), (30.45, Doing.WALKING), (30.97, Doing.WALKING)])
+def test_the_virtual_patients_fall_is_suspected(placement, at_s, doing):
+    """A fall from standing or walking is told within 20 s, wherever it lies in the second."""
+    steps = Step(at_s=0.0, posture=Posture.STANDING, activity=doing), Step(at_s=at_s, event=Event.FALL)
+
+    (claim,) = suspicions(steps, placement)
+
+    assert claim.onset_at_ns / S == pytest.approx(at_s + 1.0, abs=1.0)
+    assert claim.at_ns - claim.onset_at_ns <= 20 * S
+
+
+@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("event", [Event.JUMP, Event.SIT_DOWN_HARD])
+def test_the_virtual_patients_jump_and_chair_are_no_falls(event, seed):
+    """Who lands on the feet or on a chair is upright at the end."""
+    steps = (
+        Step(at_s=0.0, posture=Posture.STANDING),
+        Step(at_s=30.0 + 0.3 * seed, event=event, activity=Doing.REST),
+    )
+
+    assert suspicions(steps, Placement.CHEST, seed) == []
+
+
+def test_the_virtual_patients_restless_night_is_no_fall():
+    """Turning and fidgeting in bed have no impact."""
+    steps = (
+        Step(at_s=0.0, posture=Posture.SUPINE, activity=Doing.RESTLESS),
+        Step(at_s=20.0, posture=Posture.LEFT),
+        Step(at_s=30.0, posture=Posture.PRONE, activity=Doing.REST),
+    )
+
+    assert suspicions(steps, Placement.CHEST) == []
+    assert suspicions(steps, None) == []
