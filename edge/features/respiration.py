@@ -43,6 +43,9 @@ _WEIGHTS: Mapping[str, tuple[float, ...]] = MappingProxyType({"ecg": (1.0, 0.5),
 """ECG: R amplitude, RR; PPG: amplitude, interval, level.  Intervals count half: their slow waves of blood pressure
 (0.1 Hz, 6/min) look like slow breathing, and a paced or old heart does not follow the breath at all."""
 
+_SIMILAR = 0.8
+"""Correlation with this patient's dominant beat from which a beat has its shape (own choice)."""
+
 Key = tuple[str, str, str, str | None]
 """Source (``ecg``, ``ppg``), sensor, stream, channel."""
 
@@ -61,8 +64,10 @@ class RespirationSettings:
     """Only what happened this long before a tick counts: until then a beat or breath may still be under way."""
     min_count_quality: float = 0.5
     """Least quality of counted breaths."""
-    min_modulation_quality: float = 0.5
-    """Least probability that the rate is within 2/min of the best."""
+    min_modulation_quality: float = 0.45
+    """Least probability that the rate is within 2/min of the best.  Simulated beats and pulses without any breathing in
+    them pass it in 9 % of the seconds; on BIDMC, ECG and PPG together pass it in 90 % and are right to 0.54/min (0.53 at
+    0.5, 0.56 at 0.4)."""
     agree_bpm: float = 3.0
     """Counted and indirect rates closer than this agree."""
     direct_weight: float = 4.0
@@ -141,11 +146,13 @@ class RespirationStage:
         if beat.is_noise_suspect:
             return
         amplitude = rr_ms = math.nan
-        if not _is_ectopic(beat):
-            amplitude = math.nan if beat.amplitude_mv is None else beat.amplitude_mv
-            is_after_ectopic = before is None or before.is_noise_suspect or _is_ectopic(before)
-            if beat.rr_ms is not None and not is_after_ectopic and not beat.is_after_compensatory_pause:
-                rr_ms = beat.rr_ms
+        if beat.amplitude_mv is not None and not _is_other_shape(beat):
+            amplitude = beat.amplitude_mv
+        is_in_order = before is not None and not any(
+            _is_ectopic(item) or item.is_noise_suspect for item in (before, beat)
+        )
+        if beat.rr_ms is not None and is_in_order and not beat.is_after_compensatory_pause:
+            rr_ms = beat.rr_ms
         series.add(beat.at_ns, (amplitude, rr_ms))
 
     def _add_pulse(self, pulse: Pulse) -> None:
@@ -191,10 +198,9 @@ class RespirationStage:
             self._n_without += 1
             if self._n_without * self._settings.hop_s >= self._settings.spectra.window_s / 2:
                 self._belief = RateBelief(self._settings.spectra.rates_bpm)
-            self._belief.step(None)
-            return
-        self._n_without = 0
-        self._belief.step(sum((e.log_likelihood for e in self._evidence[1:]), self._evidence[0].log_likelihood))
+        else:
+            self._n_without = 0
+        self._belief.step(self._evidence)
 
     def _is_live(self, key: Key, until_ns: int) -> bool:
         last_ns = self._series[key].last_ns
@@ -271,5 +277,12 @@ class RespirationStage:
         )
 
 
+def _is_other_shape(beat: Beat) -> bool:
+    """Return whether the beat spread another way over the heart: its height tells nothing of the axis."""
+    is_conducted = beat.kind in {BeatKind.NORMAL, BeatKind.SUPRAVENTRICULAR}
+    return not is_conducted or (beat.similarity is not None and beat.similarity < _SIMILAR)
+
+
 def _is_ectopic(beat: Beat) -> bool:
-    return beat.is_premature or beat.kind is not BeatKind.NORMAL
+    """Return whether the sinus node did not give the interval before the beat."""
+    return beat.is_premature or beat.kind is not BeatKind.NORMAL or _is_other_shape(beat)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from dataclasses import dataclass
-from statistics import mean, median, pstdev
+from statistics import fmean, median
 
 from edge.messages import Breath, Quality
 
@@ -84,11 +85,13 @@ class BreathCounts:
             return Rate(None, 0.0, absent)
         if silence_s > 2.0 * median(intervals):  # a breath is overdue: the rate is falling
             intervals = [*intervals, silence_s]
-        bpm = 60.0 / mean(intervals)
+        mean_s = fmean(intervals)
+        bpm = 60.0 / mean_s
         if heart_rate_bpm is not None and abs(bpm - heart_rate_bpm) <= settings.cardiac_ratio * heart_rate_bpm:
             return Rate(None, 0.0, "cardiac-artefact")
         # Even breathing is counted well; the spread of the intervals grows with every breath missed or invented.
-        evenness = 1.0 / (1.0 + pstdev(intervals) / mean(intervals))
+        spread_s = math.sqrt(fmean((interval - mean_s) ** 2 for interval in intervals))
+        evenness = 1.0 / (1.0 + spread_s / mean_s)
         return Rate(bpm, evenness * usable_ratio)
 
     def _intervals_s(self, until_ns: int, window_s: float) -> list[float]:
