@@ -85,6 +85,15 @@ class Monitor:
             and condition in {alert.condition, alert.condition.split(":")[0]}
         ]
 
+    def ended_s(self, condition):
+        """Return when a condition was found to be over, acknowledged or not."""
+        ended = {AlertState.CLEARED_UNACKNOWLEDGED, AlertState.CLOSED}
+        return [
+            alert.at_ns / NS_PER_S
+            for alert in self.all(Alert)
+            if alert.state in ended and condition in {alert.condition, alert.condition.split(":")[0]}
+        ]
+
     def conditions(self):
         """Return everything that an alert was raised for."""
         return {alert.condition for alert in self.all(Alert)}
@@ -104,7 +113,12 @@ def watch(wave: Waveform, *, block_s: float = BLOCK_S, status: Iterable[SensorSt
 
 
 def nurse(
-    scenario: Scenario, duration_s: float, *, status: Iterable[SensorStatus] = (), readings: Iterable[Reading] = ()
+    scenario: Scenario,
+    duration_s: float,
+    *,
+    status: Iterable[SensorStatus] = (),
+    readings: Iterable[Reading] = (),
+    settings: PipelineSettings | None = None,
 ):
     """Return what the monitor says of a virtual patient with all its signals, and the truth about it."""
     signals = VirtualPatient(scenario).take(duration_s)
@@ -118,7 +132,7 @@ def nurse(
         _blocks(name, CHANNELS[name], *streams[name], BLOCK_S) for name in streams if name in scenario.sensor.streams
     ]
     extra = [((each.at_ns, each) for each in status), ((each.measured_at_ns, each) for each in readings)]
-    return Monitor(_in_time(*blocks, *extra)), signals.truth
+    return Monitor(_in_time(*blocks, *extra), settings), signals.truth
 
 
 def _blocks(stream, channels, values, rate_hz, block_s) -> Iterator[tuple[int, SampleBlock]]:

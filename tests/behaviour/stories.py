@@ -5,6 +5,8 @@ Each function returns a `Scenario`; the truth about it comes with its signals (`
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from firmware_bridge.virtual.scenario import (
     Activity,
     Event,
@@ -30,6 +32,11 @@ def story(*later, seed=1, faults=(), streams=ALL_STREAMS, person=None, **state):
         steps=(Step(at_s=0.0, **state), *later),
         faults=tuple(faults),
     )
+
+
+def only(scenario, *streams):
+    """Return the story as a sensor with fewer signals tells it: what is not needed is not computed."""
+    return replace(scenario, sensor=replace(scenario.sensor, streams=streams))
 
 
 # --- breathing ---------------------------------------------------------------------------------------------
