@@ -27,6 +27,8 @@ _LEAST_MUSCLE_RATE_HZ = 80.0
 _QRS_HZ = 12.0
 _MUSCLE_HZ = 28.0
 _MUSCLE_WIDTH_HZ = 8.0
+_REST_SHARE = 1.0 / 3.0
+"""Share of a second that has no QRS complex: even wide paced complexes at 120 bpm leave a third at rest (own choice)."""
 _WAVE_BAND = FilterSettings(band_hz=(1.0, 15.0), order=2)
 _N_WAVES = 4
 _N_WARM_UP = 1
@@ -45,8 +47,8 @@ class Figures(NamedTuple):
     """How many samples are exactly the smallest and the largest value."""
     peak: float
     """Largest deflection between 5 and 20 Hz."""
-    middle: float
-    """Median deflection between 5 and 20 Hz: what lies between the beats."""
+    rest: float
+    """Lower third of the deflections between 5 and 20 Hz: what lies between the beats."""
     square: float
     fourth: float
     """Mean square and mean fourth power of the signal between 5 and 20 Hz."""
@@ -167,19 +169,19 @@ class QualityFeatures:
             self._slow = np.repeat(slow[:, :1], self._n_kept, axis=1)
         longer = self._slow = np.concatenate([self._slow[:, -self._n_kept :], slow], axis=1)
         self._n_known += slow.shape[1]
-        middle = self._n // 2
+        middle, rest = self._n // 2, int(_REST_SHARE * self._n)
         for k, kernel in enumerate(self._kernels):
             first = self._n_kept - len(kernel) + 1
             for lead in range(self._n_leads):
                 band = np.convolve(longer[lead, first:], kernel, mode="valid").reshape(-1, self._n)
                 size = np.abs(band)
-                size.partition((middle, self._n - 1), axis=-1)
+                size.partition((rest, middle, self._n - 1), axis=-1)
                 if k == 1:
                     table[:, lead, 8] = size[:, middle]
                     continue
                 square = band * band
                 table[:, lead, 4] = size[:, -1]
-                table[:, lead, 5] = size[:, middle]
+                table[:, lead, 5] = size[:, rest]
                 table[:, lead, 6] = np.add.reduce(square, axis=-1) / self._n
                 table[:, lead, 7] = np.add.reduce(square * square, axis=-1) / self._n
 

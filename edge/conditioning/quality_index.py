@@ -9,7 +9,7 @@ unsteady   how much the largest deflection varies from second to second; seconds
 swing      how far the baseline moves
 =========  =======================================================================================================
 
-and the index is ``1 / (1 + share / 0.18)``: 0.6 where 12 % of the beats would be wrong.
+and the index is ``1 / (1 + share / 0.2)``: 0.6 where 13 % of the beats would be wrong.
 """
 
 from __future__ import annotations
@@ -17,14 +17,14 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-_BIAS = 5.3
-_HALF_SHARE = 0.18
+_BIAS = 5.8
+_HALF_SHARE = 0.2
 # Weight of the logarithm of each figure, what is added before the logarithm (it makes small values alike), and what a
 # clean lead gives (medians of the clean records): a cause is what lies above that.
-_IN_BAND = (1.27, 0.005, 0.006)
-_MUSCLE = (0.63, 0.003, 0.01)
-_UNSTEADY = (0.6, 0.03, 0.08)
-_SWING = (0.22, 0.2, 0.15)
+_IN_BAND = (1.25, 0.005, 0.005)
+_MUSCLE = (0.6, 0.003, 0.009)
+_UNSTEADY = (0.65, 0.03, 0.07)
+_SWING = (0.25, 0.2, 0.36)
 
 
 @dataclass(slots=True, kw_only=True)

@@ -210,7 +210,7 @@ class _Lead:
         ratio = figures.peak / scale
         self._unsteady.append(math.log(ratio) ** 2 if ratio > _BEATLESS_RATIO else 0.0)
         causes = ErrorCauses(
-            in_band=figures.middle / scale / math.sqrt(max(kurtosis, 1.0)),
+            in_band=figures.rest / scale / math.sqrt(max(kurtosis, 1.0)),
             muscle=0.5 * (figures.muscle + before.muscle) / scale,
             unsteady=math.sqrt(sum(self._unsteady) / _N_STEADY),
             swing=swing,
