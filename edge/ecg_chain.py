@@ -10,6 +10,7 @@ from edge.conditioning.quality import QualitySettings, SignalQuality
 from edge.conditioning.resample import Resampler, ResampleSettings
 from edge.features.delineation import Delineation, DelineationSettings
 from edge.features.ecg_beats import EcgBeats, EcgBeatsSettings
+from edge.features.weak_leads import WeakLeads, WeakLeadSettings
 from edge.features.windows import Windows, WindowSettings
 from edge.inference.lifecycle import WindowStage
 from edge.messages import (
@@ -36,6 +37,7 @@ class EcgChainSettings:
     """The settings of the stages of one ECG stream."""
 
     quality: QualitySettings = field(default_factory=QualitySettings)
+    weak_leads: WeakLeadSettings = field(default_factory=WeakLeadSettings)
     filters: FilterSettings = field(default_factory=FilterSettings)
     beats: EcgBeatsSettings = field(default_factory=EcgBeatsSettings)
     delineation: DelineationSettings = field(default_factory=DelineationSettings)
@@ -57,6 +59,7 @@ class EcgChain:
 
     def __init__(self, settings: EcgChainSettings, classifier: WindowStage) -> None:
         self._quality = SignalQuality(settings.quality)
+        self._weak = WeakLeads(settings.weak_leads)
         self._filters = FilterChain(settings.filters)
         # The detector describes beats in the usual band; where the display has it, it is filtered once for both.
         self._is_usual_band = settings.filters.band_hz == FilterSettings().band_hz
@@ -71,10 +74,11 @@ class EcgChain:
         if not ECG_RATES_HZ[0] <= block.rate_hz <= ECG_RATES_HZ[1]:
             return []  # without a verdict on the signal nothing is shown, and the vital signs say so
         out: list[EcgOutput] = []
-        for quality in self._quality.push(block):
-            out += [quality, *self._heed(quality)]
-        for usable in self._quality.verdicts:
+        verdicts = self._quality.push(block)
+        for verdict, usable in zip(verdicts, self._quality.verdicts, strict=True):
             self._beats.trust(usable.names, usable.sequence)
+            for quality in self._weak.push(verdict, usable=usable.names, clear=self._beats.clear_channels):
+                out += [quality, *self._heed(quality)]
         clean = self._filters.push(block)
         beats = self._beats.push(block, clean=clean[0] if self._is_usual_band and clean else None)
         self._delineation.push(block)
@@ -105,6 +109,7 @@ class EcgChain:
     def reset(self, reason: str) -> None:
         """Forget the signal so far."""
         self._quality.reset(reason)
+        self._weak.reset(reason)
         self._filters.reset(reason)
         self._beats.reset(reason)
         self._delineation.reset(reason)
