@@ -70,6 +70,30 @@ def test_noise_is_not_a_pulse(seed):
     assert any("noise" in quality.reasons or "motion" in quality.reasons for quality in found)
 
 
+@pytest.mark.parametrize("frequency_hz", [0.9, 1.4, 2.0, 2.6])
+def test_shaking_that_repeats_itself_is_not_a_pulse(frequency_hz):
+    """A swing that comes and goes at one frequency repeats itself like a pulse, but rises as slowly as it falls."""
+    time_s = np.arange(6000) / RATE_HZ
+    is_on = (time_s % 30) > 15
+    shaking = np.sin(2 * np.pi * frequency_hz * time_s) * (1.5 + np.sin(2 * np.pi * 0.11 * time_s)) * is_on
+
+    found = verdicts(clean(60.0) + shaking)
+
+    during = [quality for quality in found if quality.at_ns / 1e9 % 30 > 20]
+    assert np.mean([quality.is_usable for quality in during]) < 0.1
+    assert all(quality.is_usable for quality in found if 7 < quality.at_ns / 1e9 < 15)
+
+
+def test_a_regular_wave_stays_usable_when_its_amplitude_jumps():
+    """A probe that is pressed on better is no motion."""
+    wave = clean(60.0)
+    wave[3000:] *= 4.0
+
+    found = verdicts(wave)
+
+    assert all(quality.is_usable for quality in found[36:])
+
+
 def test_a_flat_line_is_flat():
     """A constant is no signal."""
     found = verdicts(np.full(1000, 5.0))
