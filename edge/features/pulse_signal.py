@@ -32,6 +32,9 @@ class PulseSignalSettings:
     """At the start a number may be shown after this many usable seconds (own choice)."""
     min_usable_ratio: float = 0.5
     """With less of the averaging time usable nothing is shown (own choice, as for the ECG)."""
+    min_mean_quality: float = 0.6
+    """Nor where the mean index of that time is below this (`PpgQualitySettings.min_quality`): long stretches that are
+    just about usable are more often motion than a pulse."""
     no_pulses_s: float = 4.0
     """Without a pulse for this long in usable signal there is none: two cycles at 30 /min."""
     signal_age_s: float = 3.0
@@ -86,17 +89,13 @@ class PulseSignal:
             return "no-signal"
         if "lead-off" in self._qualities[-1].reasons:
             return "lead-off"
-        if self.usable_ratio(at_ns) < settings.min_usable_ratio:
-            return self._worst_reason(at_ns)
-        return None
-
-    def usable_ratio(self, at_ns: int) -> float:
-        """Return the share of the judged seconds that were usable; 1 where nobody judges the stream."""
-        if not self._qualities:
-            return 1.0
         window = self._window(at_ns)
         n_usable = sum(quality.is_usable for quality in window)
-        return n_usable / max(len(window), 2 * self._settings.fewest_usable_s)
+        if n_usable < settings.min_usable_ratio * max(len(window), 2 * settings.fewest_usable_s):
+            return self._worst_reason(at_ns)
+        if not sum(quality.index for quality in window) >= settings.min_mean_quality * len(window):
+            return self._worst_reason(at_ns)
+        return None
 
     def index(self, at_ns: int) -> float:
         """Return the mean quality of the usable seconds of the averaging time; 1 where nobody judges the stream."""
@@ -106,7 +105,9 @@ class PulseSignal:
         return sum(usable) / len(usable) if usable else 0.0
 
     def pulses(self, at_ns: int) -> list[Pulse]:
-        """Return the pulses to be used at a tick, oldest first: those of usable seconds, none from before a hole."""
+        """Return the pulses to be used at a tick, oldest first: none from before a hole, and only those of a second that
+        was usable and whose next one was too, because a verdict is on five seconds and a disturbance ends up in it late.
+        """
         until_ns = self.until_ns(at_ns)
         from_ns = until_ns - round(self._settings.average_s * NS_PER_S)
         if self._valid_from_ns is not None:
@@ -118,7 +119,7 @@ class PulseSignal:
             if not from_ns < pulse.at_ns <= until_ns or pulse.is_noise_suspect:
                 continue
             k = bisect_left(ends_ns, pulse.at_ns)
-            if k < len(seconds) and not seconds[k].is_usable:
+            if not all(quality.is_usable for quality in seconds[k : k + 2]):
                 continue
             chosen.append(pulse)
         return chosen
