@@ -17,14 +17,12 @@ from __future__ import annotations
 
 import argparse
 import gc
-import importlib
 import time
 import tracemalloc
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from itertools import count
+from functools import partial
 from pathlib import Path
-from typing import Protocol
 
 import numpy as np
 import ours
@@ -32,145 +30,20 @@ from ec57 import read_record
 from machine import heading
 from numpy.typing import NDArray
 from peers import PEERS
+from subjects import OTHER_STAGES, ChainOnGrid, EcgStages, Pushed, RuntimeEcg, Subject, WholePipeline, WithBeats
 
 from edge.conditioning.filters import FilterChain
 from edge.conditioning.quality import SignalQuality
-from edge.conditioning.reblock import Reblock
+from edge.features.delineation import Delineation
 from edge.features.ecg_beats import EcgBeats
-from edge.features.hrv import HrvWindow
-from edge.inference.classifier import NoModel
-from edge.messages import Beat, Channel, Quality, SampleBlock
-from edge.pipeline import Pipeline, PipelineSettings
-from edge.signal_chain import SignalChain, SignalChainSettings
+from edge.messages import Channel, SampleBlock
 from firmware_bridge.virtual.patient import CHANNELS, Signals, VirtualPatient
 from firmware_bridge.virtual.scenario_file import load_scenario
 
 ECG_RATE_HZ = 250.0
 BLOCKS_S = (0.04, 0.2, 1.0, None)
-NS_PER_S = 1_000_000_000
 PACKAGES = ("numpy", "scipy", "wfdb", "neurokit2", "py-ecg-detectors", "biosppy", "sleepecg", "vg-beat-detectors")
 N_PEERS_SHOWN = 4
-
-
-class Pushed(Protocol):
-    """What is measured: a stage, or several wired together."""
-
-    def push(self, block: SampleBlock, /) -> object:
-        """Take one block in."""
-        ...
-
-
-class EcgChain:
-    """The ECG stages, wired as in `edge.signal_chain`, with the variability that the vital signs ask for once a second."""
-
-    def __init__(self) -> None:
-        self._filters = FilterChain()
-        self._quality = SignalQuality()
-        self._beats = EcgBeats()
-        self._hrv = HrvWindow()
-
-    def push(self, block: SampleBlock) -> object:
-        """Take one block through all stages."""
-        for quality in self._quality.push(block):
-            self._beats.push(quality)
-            self._beats.trust(self._quality.usable_channels)
-            self._hrv.values(quality.at_ns)
-        for beat in self._beats.push(block):
-            self._hrv.add(beat)
-        return self._filters.push(block)
-
-
-class Variability:
-    """Heart-rate variability alone: beats and seconds that were found before, given out block by block."""
-
-    def __init__(self, found: Iterable[Beat | Quality]) -> None:
-        self._waiting = sorted(found, key=lambda item: item.at_ns, reverse=True)
-        self._hrv = HrvWindow()
-
-    def push(self, block: SampleBlock) -> object:
-        """Take what happened within the block."""
-        end_ns = block.end_ns
-        while self._waiting and self._waiting[-1].at_ns <= end_ns:
-            item = self._waiting.pop()
-            if isinstance(item, Beat):
-                self._hrv.add(item)
-            else:
-                self._hrv.values(item.at_ns)
-        return None
-
-
-class ChainOnGrid:
-    """The signal chain of one stream behind the fixed grid of blocks, as the pipeline runs it."""
-
-    def __init__(self) -> None:
-        self._grid = Reblock()
-        self._chain = SignalChain(SignalChainSettings(), NoModel())
-
-    def push(self, block: SampleBlock) -> object:
-        """Take one block through grid and chain."""
-        for part in self._grid.push(block):
-            if isinstance(part, SampleBlock):
-                self._chain.push(part)
-        return None
-
-
-class WholePipeline:
-    """Everything that is done with one person's data, alarms and summaries included."""
-
-    def __init__(self) -> None:
-        ids = count()
-        self._pipeline = Pipeline(PipelineSettings(), new_id=lambda: str(next(ids)))
-
-    def push(self, block: SampleBlock) -> object:
-        """Take one block in."""
-        self._pipeline.push(block)
-        return None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Subject:
-    """What is measured on which stream."""
-
-    name: str
-    stream: str
-    make: Callable[[], Pushed]
-
-
-def _stage(path: str) -> Callable[[], Pushed]:
-    """Return the constructor of a stage by its module and name."""
-    module, name = path.rsplit(".", 1)
-    try:
-        return getattr(importlib.import_module(module), name)
-    except ImportError:
-        return Absent
-
-
-class Absent:
-    """Stands for a stage that is not there."""
-
-    def push(self, block: SampleBlock) -> object:
-        """Do nothing."""
-
-
-OTHER_STAGES = (
-    Subject(name="SignalChain behind the grid", stream="ecg", make=ChainOnGrid),
-    Subject(name="EcgWaves", stream="ecg", make=_stage("edge.features.ecg_waves.EcgWaves")),
-    Subject(name="Delineation (samples only)", stream="ecg", make=_stage("edge.features.delineation.Delineation")),
-    Subject(name="PpgQuality", stream="ppg", make=_stage("edge.conditioning.ppg_quality.PpgQuality")),
-    Subject(name="PulseBeats", stream="ppg", make=_stage("edge.features.pulse_beats.PulseBeats")),
-    Subject(name="WristRate (light only)", stream="ppg", make=_stage("edge.features.wrist_rate.WristRate")),
-    Subject(name="SignalChain behind the grid", stream="ppg", make=ChainOnGrid),
-    Subject(
-        name="RespirationQuality",
-        stream="respiration",
-        make=_stage("edge.conditioning.respiration_quality.RespirationQuality"),
-    ),
-    Subject(name="BreathDetector", stream="respiration", make=_stage("edge.features.breaths.BreathDetector")),
-    Subject(name="SignalChain behind the grid", stream="respiration", make=ChainOnGrid),
-    Subject(name="ActivityStage", stream="acceleration", make=_stage("edge.features.activity.ActivityStage")),
-    Subject(name="SignalChain behind the grid", stream="acceleration", make=ChainOnGrid),
-    Subject(name="Pipeline, all streams", stream="all", make=WholePipeline),
-)
 
 
 # --- signals ----------------------------------------------------------------------------------------------
@@ -274,39 +147,40 @@ def block_name(block_s: float | None) -> str:
 
 def print_ecg_chain(ecgs: dict[str, Stream], n_repeats: int) -> float:
     """Print processor time per second of ECG, by stage and block length; return the chain's in one block, in seconds."""
-    chain = dict.fromkeys(BLOCKS_S, 0.0)
-    alone: dict[str, dict[float | None, float]] = {}
     duration_s = sum(ecg.duration_s for ecg in ecgs.values())
-    for ecg in ecgs.values():
-        beats, quality = ours.run_chain(ecg.blocks(0.2))
-        stages: dict[str, Callable[[], Pushed]] = {
-            "filters": FilterChain,
-            "quality": SignalQuality,
-            "beats and their shape": EcgBeats,
-            "variability": lambda beats=beats, quality=quality: Variability([*beats, *quality]),
-        }
-        for block_s in BLOCKS_S:
+    found = {name: ours.run_chain(ecg.blocks(0.2)) for name, ecg in ecgs.items()}
+    subjects: dict[str, Callable[[str], Pushed]] = {
+        "whole chain": lambda _: EcgStages(),
+        "filters": lambda _: FilterChain(),
+        "quality": lambda _: SignalQuality(),
+        "beats and their shape": lambda _: EcgBeats(),
+        "variability": lambda name: WithBeats(None, *found[name]),
+        "delineation": lambda name: WithBeats(Delineation(), *found[name]),
+        "as the runtime has it, with delineation": lambda _: RuntimeEcg(),
+    }
+    taken_s = {subject: [0.0] * len(BLOCKS_S) for subject in subjects}
+    for name, ecg in ecgs.items():
+        for k, block_s in enumerate(BLOCKS_S):
             blocks = ecg.blocks(block_s)
-            chain[block_s] += computing_s(EcgChain, blocks, n_repeats)
-            for name, make in stages.items():
-                times = alone.setdefault(name, dict.fromkeys(BLOCKS_S, 0.0))
-                times[block_s] += computing_s(make, blocks, n_repeats)
+            for subject, make in subjects.items():
+                taken_s[subject][k] += computing_s(partial(make, name), blocks, n_repeats)
     print(f"### ECG chain, 250 Hz, one lead: {', '.join(ecgs)}\n")
     print("| | " + " | ".join(block_name(block_s) for block_s in BLOCKS_S) + " |")
     print("|---" * (1 + len(BLOCKS_S)) + "|")
-    cells = [f"**{duration_s / chain[block_s]:,.0f}**" for block_s in BLOCKS_S]
-    print("| whole chain, × real time | " + " | ".join(cells) + " |")
-    cells = [f"{1e6 * chain[block_s] / duration_s:,.0f}" for block_s in BLOCKS_S]
-    print("| whole chain, µs per second of ECG | " + " | ".join(cells) + " |")
-    for name, times in alone.items():
-        of_all = {block_s: sum(other[block_s] for other in alone.values()) for block_s in BLOCKS_S}
+    for subject in ("whole chain", "as the runtime has it, with delineation"):
+        cells = [f"**{duration_s / time_s:,.0f}**" for time_s in taken_s[subject]]
+        print(f"| {subject}, × real time | " + " | ".join(cells) + " |")
+    for subject, times_s in taken_s.items():
         cells = [
-            f"{1e6 * times[block_s] / duration_s:,.1f} ({100 * times[block_s] / of_all[block_s]:.0f} %)"
-            for block_s in BLOCKS_S
+            f"{1e6 * time_s / duration_s:,.1f} ({100 * time_s / whole_s:.0f} %)"
+            for time_s, whole_s in zip(times_s, taken_s["whole chain"], strict=True)
         ]
-        print(f"| {name} alone, µs per second (share) | " + " | ".join(cells) + " |")
-    print()
-    return chain[None]
+        print(f"| {subject}, µs per second of ECG (of the whole chain) | " + " | ".join(cells) + " |")
+    print(
+        "\nThe whole chain is filters, quality, beats with their shape, and variability; each stage is also measured "
+        "alone. In the chain the detector takes the filtered signal from the filters; alone it filters for itself.\n"
+    )
+    return taken_s["whole chain"][-1]
 
 
 def print_peers(ecgs: dict[str, Stream], chain_s: float, n_repeats: int) -> None:
@@ -349,8 +223,6 @@ def print_other_stages(streams: dict[str, Stream], n_repeats: int) -> None:
     print("| stage | stream | " + " | ".join(block_name(block_s) for block_s in lengths_s) + " |")
     print("|---" * (2 + len(lengths_s)) + "|")
     for subject in OTHER_STAGES:
-        if subject.make is Absent:
-            continue
         cells = []
         for block_s in lengths_s:
             taken_s = computing_s(subject.make, blocks_of(streams, subject, block_s), n_repeats)
@@ -362,7 +234,7 @@ def print_other_stages(streams: dict[str, Stream], n_repeats: int) -> None:
 def print_memory(streams: dict[str, Stream]) -> None:
     """Print what every stage holds after all of the signal."""
     subjects = [
-        Subject(name="EcgChain", stream="ecg", make=EcgChain),
+        Subject(name="ECG stages alone", stream="ecg", make=EcgStages),
         *(subject for subject in OTHER_STAGES if subject.make in {ChainOnGrid, WholePipeline}),
     ]
     print(f"### Memory after {streams['ecg'].duration_s / 3600:.1f} h in blocks of 200 ms\n")
@@ -393,7 +265,7 @@ def main() -> None:
     parser.add_argument("folder", type=Path, nargs="?", default=None, help="folder with WFDB records")
     parser.add_argument("--records", nargs="+", default=["119"], help="records of the ECG chain")
     parser.add_argument("--repeat", type=int, default=3, help="runs of each; the best counts")
-    parser.add_argument("--minutes", type=float, default=30.0, help="length of the virtual patient's signals")
+    parser.add_argument("--minutes", type=float, default=10.0, help="length of the virtual patient's signals")
     parser.add_argument("--only", choices=("ecg", "others", "memory"), default=None, help="one part alone")
     options = parser.parse_args()
     streams = virtual_streams(60.0 * options.minutes)
