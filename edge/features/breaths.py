@@ -33,6 +33,10 @@ _LOST = ("lead-off", "flat", "saturated")
 _DEEPEST_RATIO = 0.2
 """Without breaths the usual swing shrinks to this share at the least, else noise would become breath."""
 
+_BOTTOM_RATIO = 0.2
+"""Below this share of a rise that counts, 5 % of the usual swing, the signal is still at the bottom: a breath that rises
+like a cosine is put 6 % of its length too late, and noise in a long expiratory pause does not make it too early."""
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class BreathSettings:
@@ -243,7 +247,7 @@ class _Turns:
                 return None
         if self._is_falling is not False:
             self._low = min(self._low, value)
-            if value <= self._low + 0.4 * needed:  # still at the bottom: the inspiration begins after it
+            if value <= self._low + _BOTTOM_RATIO * needed:  # the inspiration begins after the pause, not in it
                 self._low_at = at
             if value > self._low + needed:
                 swing = None if self._peak is None else self._peak - self._low
