@@ -11,15 +11,19 @@ import sys
 from pathlib import Path
 
 from edge.acquisition.wfdb_file import open_record
+from edge.cli.noise import add_noise_options, with_noise
 from edge.cli.options import add_json_option, positive
 from edge.clock import NS_PER_S, SystemClock
 from firmware_bridge.virtual.device import VirtualSensor
+from firmware_bridge.virtual.patient import VirtualPatient
 from firmware_bridge.virtual.playback import PlaybackPatient
 from firmware_bridge.virtual.scenario_file import bundled_scenarios, load_scenario
 from firmware_bridge.virtual.serial_link import serve
+from firmware_bridge.virtual.source import Source
 
 DEFAULT_LINK = Path("/tmp/vitaledge-sensor")  # noqa: S108 - a link to a pty for one's own use; --serial names another
 _PLAYBACK_BLOCK_SAMPLES = 1000
+_HISTORY_S = 60.0
 _N_BOOT_IDS = 1 << 31
 """Half of the 32 bits of the wire: scripted resets count on from the first."""
 
@@ -45,6 +49,7 @@ def add_parser(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> No
         "--serial", type=Path, default=DEFAULT_LINK, metavar="LINK", help="where the link to the pty goes"
     )
     parser.add_argument("--speed", type=float, default=1.0, metavar="X", help="times real time (default 1)")
+    add_noise_options(parser)
     add_json_option(parser)
     parser.set_defaults(run=run)
 
@@ -52,7 +57,13 @@ def add_parser(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> No
 def run(args: argparse.Namespace) -> int:
     """Serve the sensor until the scenario ends or Ctrl-C."""
     scenario, clock = load_scenario(args.scenario), SystemClock(positive(args.speed, "--speed"))
-    source = PlaybackPatient(open_record(args.record).blocks(_PLAYBACK_BLOCK_SAMPLES)) if args.record else None
+
+    def make_source() -> Source:
+        if args.record:
+            return PlaybackPatient(open_record(args.record).blocks(_PLAYBACK_BLOCK_SAMPLES))
+        return VirtualPatient(scenario, history_s=_HISTORY_S, streams=scenario.sensor.streams)
+
+    source = with_noise(make_source, args) if args.noise else make_source()
     # A new process is a device that was switched on again: its counters begin anew, and PROTOCOL.md asks it to say so.
     sensor = VirtualSensor(scenario, source, boot_id=secrets.randbelow(_N_BOOT_IDS))
     opening = (
