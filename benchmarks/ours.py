@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from edge.conditioning.reblock import Reblock
 from edge.features.ecg_beats import EcgBeats
 from edge.inference.classifier import NoModel
-from edge.messages import Beat, Channel, ChannelKind, Quality, SampleBlock
+from edge.messages import Beat, Channel, ChannelKind, Gap, Quality, SampleBlock
 from edge.signal_chain import SignalChain, SignalChainSettings
 
 NS_PER_S = 1_000_000_000
@@ -66,13 +66,13 @@ def run_chain(blocks: Sequence[SampleBlock]) -> tuple[list[Beat], list[Quality]]
         beats.extend(item for item in outputs if isinstance(item, Beat))
         quality.extend(item for item in outputs if isinstance(item, Quality))
 
-    def feed(parts: Sequence[object]) -> None:
+    def feed(parts: Sequence[SampleBlock | Gap]) -> None:
         for part in parts:
             if isinstance(part, SampleBlock):
                 sort(chain.push(part))
             else:
                 sort(chain.flush())
-                chain.reset("gap")
+                chain.gap(part)
 
     for block in blocks:
         feed(grid.push(block))

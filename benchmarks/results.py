@@ -24,6 +24,11 @@ COMMANDS: Mapping[str, tuple[str, ...]] = MappingProxyType(
     {
         "bench_ecg": ("{data}/mitdb", "--plot", "benchmarks/ecg.svg"),
         "bench_speed": ("{data}/mitdb", "--records", "119", "208", "230"),
+        "bench_noise": ("{data}/mitdb", "--noise", "{data}/nstdb", "--plot", "benchmarks/noise.svg"),
+        "bench_cinc2017_quality": ("{data}/cinc2017",),
+        "bench_ppg": (),
+        "bench_respiration": ("{data}/bidmc",),
+        "bench_wrist": ("{data}",),
     }
 )
 """Arguments of every script, in the order of the sections; ``{data}`` is the folder with the recordings."""
@@ -46,7 +51,8 @@ def main() -> int:
     parser.add_argument("--python", type=Path, default=Path(sys.executable), help="the interpreter that has the peers")
     options = parser.parse_args()
     # One thread each: processor time then is the time on one core.
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
+    one_thread = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
+    environment = {**os.environ, **one_thread, "VITALEDGE_DATA": str(options.data.resolve())}
     n_failed = 0
     for name in options.only:
         arguments = [word.format(data=options.data.resolve()) for word in COMMANDS[name]]
