@@ -27,13 +27,14 @@ _MS = RATE_HZ / 1000.0
 _QRS_SMOOTHING_MS = 4.0
 _WAVE_SMOOTHING_MS = 8.0
 # The share of the steepest slope that still belongs to the complex, and how long it must stay below.
-_ONSET_SLOPE_RATIO = 0.06
+_ONSET_SLOPE_RATIO = 0.05
 _OFFSET_SLOPE_RATIO = 0.10
 _QUIET_BEFORE_MS = 12.0
 _QUIET_AFTER_MS = 20.0
 _LONGEST_HALF_QRS_MS = 130.0
 # Where the noise limits the slope to more than this share, the edges would move inward by more than a sample or two.
-_MOST_NOISE_RATIO = 0.09
+_MOST_NOISE_RATIO = 0.07
+_SLOPE_NOISE_RATIO = 3.0
 # A wave must exceed the noise left in the average so many times, and be as high as a thin stroke on paper.
 _NOISE_RATIO = 4.0
 _LOWEST_P_MV = 0.03
@@ -105,9 +106,9 @@ def wave_bounds(
     rr_ms : float
         Mean interval: the waves of the neighbouring beats are kept out by it.
     """
-    *fine, fine_noise = _resampled(np.stack([*beats, noise]), rate_hz)
     r = round(peak * RATE_HZ / rate_hz)
     cycle = round(rr_ms * _MS)
+    *fine, fine_noise = _without_mains(_resampled(np.stack([*beats, noise]), rate_hz), r, cycle)
     # Where the next beat lies the halves differ because its distance does, which is no noise.
     left = _noise(fine_noise[: r + cycle // 2])
     return [_bounds(beat, r, cycle, left) for beat in fine]
@@ -161,6 +162,20 @@ def _resampled(curves: Curve, rate_hz: float) -> Curve:
     return np.asarray(interpolate.CubicSpline(at, smooth, axis=1)(fine))
 
 
+def _without_mains(curves: Curve, r: int, cycle: int) -> Curve:
+    """Return `curves` (rows) without the part of 50 and 60 Hz that is seen where there is no QRS complex.
+
+    When the beats come in step with the mains, averaging does not remove it, and both halves hold the same.
+    """
+    at = np.arange(curves.shape[1])
+    is_rest = (at < r - 60 * _MS) | ((at > r + 120 * _MS) & (at < r + cycle - 80 * _MS))
+    angles = 2 * np.pi * at / RATE_HZ * np.array([[50.0], [60.0]])
+    waves = np.concatenate([np.cos(angles), np.sin(angles)])
+    quick = curves - ndimage.gaussian_filter1d(curves, _WAVE_SMOOTHING_MS * _MS, axis=1, mode="nearest")
+    parts = np.linalg.lstsq(waves[:, is_rest].T, quick[:, is_rest].T, rcond=None)[0]
+    return np.asarray(curves - parts.T @ waves)
+
+
 def _smoothed(curve: Curve) -> Curve:
     """Return a curve, smoothed for the QRS complex already, smoothed for the slower waves."""
     rest_ms = float(np.sqrt(_WAVE_SMOOTHING_MS**2 - _QRS_SMOOTHING_MS**2))
@@ -178,7 +193,7 @@ def _qrs(slope: Curve, noise_slope: float, r: int) -> tuple[int, int] | None:
     n_near = round(100 * _MS)
     near = steepness[r - n_near : r + n_near + 1]
     largest = float(near.max())
-    lowest = _NOISE_RATIO * noise_slope
+    lowest = _SLOPE_NOISE_RATIO * noise_slope
     if not largest > 0 or lowest > _MOST_NOISE_RATIO * largest:
         return None
     steep = np.flatnonzero(near > 0.3 * largest) + r - n_near

@@ -118,6 +118,16 @@ def test_disturbances_move_no_edge_far(disturbance):
     assert found["qt_ms"] == pytest.approx(400, abs=12)
 
 
+@pytest.mark.parametrize("mains_mv", [0.1, 0.2])
+def test_mains_in_step_with_the_heart_moves_no_edge(mains_mv):
+    """Every cycle is a whole number of mains periods, so that averaging takes nothing of it away."""
+    found = values_of(minute(rr_s=0.84, jitter_s=0.0, mains_mv=mains_mv))
+
+    assert found["pr_ms"] == pytest.approx(160, abs=8)
+    assert found["qrs_ms"] == pytest.approx(91, abs=8)
+    assert found["qt_ms"] == pytest.approx(400, abs=8)
+
+
 def test_an_inverted_lead_reads_the_same():
     """Electrodes that are swapped turn every wave over."""
     upright = values_of(minute())
