@@ -8,26 +8,40 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from firmware_bridge.virtual.patient import CHANNELS, VirtualPatient
-from firmware_bridge.virtual.scenario import Fault, FaultKind, PatientSettings, Rhythm, Scenario, Step
+from firmware_bridge.virtual.scenario import (
+    Activity,
+    Conduction,
+    Event,
+    Fault,
+    FaultKind,
+    PatientSettings,
+    Posture,
+    Premature,
+    Rhythm,
+    Scenario,
+    Step,
+)
 
 STORY = Scenario(
-    patient=PatientSettings(seed=5),
+    patient=PatientSettings(seed=5, cardiac_impedance_ohm=0.1, breath_pulse_ratio=0.2),
     steps=(
-        Step(at_s=0.0, heart_rate_bpm=80.0),
-        Step(at_s=3.0, rhythm=Rhythm.ATRIAL_FIBRILLATION, spo2_pct=90.0),
+        Step(at_s=0.0, heart_rate_bpm=80.0, posture=Posture.STANDING, activity=Activity.WALKING, qtc_ms=450.0),
+        Step(at_s=1.7, event=Event.JUMP, step_rate_hz=2.2, respiratory_rate_bpm=0.0),
+        Step(at_s=3.0, rhythm=Rhythm.ATRIAL_FIBRILLATION, spo2_pct=90.0, qrs_ms=120.0),
+        Step(at_s=4.4, event=Event.FALL, respiratory_rate_bpm=20.0),
         Step(at_s=6.0, rhythm=Rhythm.VENTRICULAR_FIBRILLATION),
-        Step(at_s=8.0, rhythm=Rhythm.SINUS),
+        Step(at_s=8.0, rhythm=Rhythm.SINUS, conduction=Conduction.BUNDLE_BRANCH_BLOCK),
     ),
 )
 
 
-@pytest.mark.parametrize("stream", ["ecg", "ppg", "respiration", "acceleration"])
+@pytest.mark.parametrize("stream", list(CHANNELS))
 @settings(max_examples=15, deadline=None)
 @given(sizes=st.lists(st.integers(min_value=0, max_value=700), min_size=1, max_size=12))
 def test_signals_do_not_depend_on_the_pieces_they_are_read_in(stream, sizes):
     """Invariant: reading in any pieces gives the same samples, to the last bit, as reading at once."""
-    whole = VirtualPatient(STORY)
-    pieces = VirtualPatient(STORY)
+    whole = VirtualPatient(STORY, streams=[stream])
+    pieces = VirtualPatient(STORY, streams=[stream])
 
     at_once = whole.read(stream, sum(sizes))
     in_pieces = np.concatenate([pieces.read(stream, size) for size in sizes])
@@ -114,6 +128,23 @@ def test_truth_of_a_stretch_covers_it_without_a_hole():
     assert truth.rhythms[-1].end_s == 12.0
     for before, after in zip(truth.rhythms, truth.rhythms[1:], strict=False):
         assert before.end_s == after.start_s
+
+
+@settings(max_examples=15, deadline=None)
+@given(cut_s=st.floats(min_value=0.5, max_value=59.5), seed=st.integers(min_value=0, max_value=1000))
+def test_the_truth_of_two_halves_is_the_truth_of_the_whole(cut_s, seed):
+    """Invariant: nothing is told twice and nothing is lost, wherever a stretch is cut."""
+    story = [Step(at_s=20.0, event=Event.FALL), Step(at_s=30.0, respiratory_rate_bpm=0.0)]
+    scenario = Scenario(patient=PatientSettings(seed=seed), steps=(Step(at_s=0.0, premature=Premature.SINGLE), *story))
+    patient = VirtualPatient(scenario)
+
+    whole, first, second = (patient.truth(*span) for span in ((0.0, 60.0), (0.0, cut_s), (cut_s, 60.0)))
+
+    for name in ("beats", "pulses", "events"):
+        assert getattr(first, name) + getattr(second, name) == getattr(whole, name)
+    breaths_s = [breath.at_s for half in (first, second) for breath in half.breaths]
+    assert breaths_s == pytest.approx([breath.at_s for breath in whole.breaths], abs=0.01)
+    assert first.motions[-1].end_s == second.motions[0].start_s == cut_s
 
 
 def test_vitals_follow_the_scenario():
