@@ -20,7 +20,6 @@ from edge.features.wrist_spectrum import (
     SpectrumSettings,
     equalised,
     line_spectrum,
-    motion_mask,
     weigh,
 )
 from edge.features.wrist_stream import BandHistory
@@ -135,16 +134,16 @@ class WristRate:
         n_passed = 1 if self._last_at_ns is None else max(1, round((at_ns - self._last_at_ns) / _NS_PER_S))
         self._last_at_ns = at_ns
         end_ns = at_ns - round(self._settings.latency_s * _NS_PER_S)
-        masks: dict[str, NDArray[np.float64] | None] = {}
+        motions: dict[str, NDArray[np.float64] | None] = {}
         out = []
         for (sensor, _), light in self._lights.items():
-            if sensor not in masks:
-                masks[sensor] = self._mask(sensor, end_ns)
-            out.append(light.estimate(end_ns, n_passed, masks[sensor]))
+            if sensor not in motions:
+                motions[sensor] = self._motion_lines(sensor, end_ns)
+            out.append(light.estimate(end_ns, n_passed, motions[sensor]))
         return out
 
-    def _mask(self, sensor: str, end_ns: int) -> NDArray[np.float64] | None:
-        """Return where the sensor moves; None where nothing is known of its motion."""
+    def _motion_lines(self, sensor: str, end_ns: int) -> NDArray[np.float64] | None:
+        """Return the spectra of the sensor's axes; None where nothing is known of its motion."""
         motion = self._motions.get(sensor)
         if motion is None:
             return None
@@ -157,7 +156,7 @@ class WristRate:
             gravity = float(rows[is_present, -1].mean())
             scale = GRAVITY_MPS2 / gravity if gravity > 0.0 else 0.0
         values = np.where(is_present[:, None], rows[:, :-1], 0.0) * scale
-        return motion_mask(line_spectrum(values, motion.rate_hz), self._settings.spectrum)
+        return line_spectrum(values, motion.rate_hz)
 
 
 class _Light:
@@ -171,17 +170,17 @@ class _Light:
         self._stream = first.stream
         self._has_begun = False
 
-    def estimate(self, end_ns: int, n_passed: int, mask: NDArray[np.float64] | None) -> Estimate:
+    def estimate(self, end_ns: int, n_passed: int, motion: NDArray[np.float64] | None) -> Estimate:
         """Return the pulse rate in the window that ended at `end_ns`, or why there is none."""
         if self._has_begun:
             self._belief.pass_time(n_passed)
         light, level = self.samples.window(end_ns, self._settings.window_s).T
         is_present = np.isfinite(light)
-        method = "spectral" if mask is None else "spectral-motion"
+        method = "spectral" if motion is None else "spectral-motion"
         if np.count_nonzero(is_present) < self._settings.fewest_present_ratio * len(light):
             return self._answer(end_ns, method, None, "no-signal" if self._has_begun else "settling", 0.0)
         self._has_begun = True
-        evidence = self._evidence(np.where(is_present, light, 0.0), float(np.nanmax(level)), mask)
+        evidence = self._evidence(np.where(is_present, light, 0.0), float(np.nanmax(level)), motion)
         if evidence is None:
             return self._answer(end_ns, method, None, "no-signal", 0.0)
         self._belief.learn(evidence.explained, 1.0 - evidence.motion_ratio)
@@ -190,17 +189,19 @@ class _Light:
             return self._answer(end_ns, method, rate_bpm, None, confidence)
         return self._answer(end_ns, method, None, "motion" if evidence.motion_ratio >= 0.5 else "noise", 0.0)
 
-    def _evidence(self, light: NDArray[np.float64], level: float, mask: NDArray[np.float64] | None) -> Evidence | None:
+    def _evidence(
+        self, light: NDArray[np.float64], level: float, motion: NDArray[np.float64] | None
+    ) -> Evidence | None:
         settings = self._settings.spectrum
         if not float(np.abs(light).max()) > _LEAST_RATIO * level:
             return None
         even = equalised(light, round(settings.equalise_s * self.samples.rate_hz))
         return weigh(
             line_spectrum(even, self.samples.rate_hz),
-            np.zeros(len(GRID_BPM)) if mask is None else mask,
+            motion,
             self._belief.rates_bpm,
             self._settings.window_s,
-            settings.leftover_ratio,
+            settings,
         )
 
     def _answer(self, at_ns: int, method: str, value: float | None, absent: str | None, quality: float) -> Estimate:

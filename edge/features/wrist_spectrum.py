@@ -33,11 +33,11 @@ class SpectrumSettings:
     """The light is divided by its own size over this long, so that one jerk does not outshout the rest of the window;
     about one beat at 40 bpm (own choice; 0 and 3 s give nearly the same on the development recordings)."""
     still_mps2: float = 0.3
-    """Amplitude of a line in the acceleration that is half trusted to move the light: the movement up to which
-    `activity` says still.  0.1 to 1 give nearly the same."""
-    leftover_ratio: float = 0.3
-    """Share of the motion's energy in the light that the acceleration does not show: its own overtones and sidebands,
-    which would otherwise be all that is left and look like a pulse (own choice; 0.2 to 0.5 give nearly the same)."""
+    """Root mean square of a line in the acceleration from which it is fully trusted to move the light: the movement up
+    to which `activity` says still (0.15 to 0.6 give nearly the same)."""
+    leftover_ratio: float = 0.1
+    """Share of the motion's energy in the light that the acceleration does not show; what is left of the light counts
+    against this too, so that a speck of it is no pulse (own choice; 0 to 0.3 give nearly the same)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,37 +84,53 @@ def equalised(light: Curve, n_around: int) -> Curve:
     return np.asarray(light / np.maximum(size, max(float(size.max()) * 1e-6, 1e-300)))
 
 
-def motion_mask(motion: Curve, settings: SpectrumSettings) -> Curve:
+def motion_mask(light: Curve, motion: Curve, settings: SpectrumSettings) -> Curve:
     """Return for each rate how far motion may explain the light there, 0-1.
 
     Parameters
     ----------
+    light : ndarray, shape (n_rates,)
+        Line spectrum of the light.
     motion : ndarray, shape (n_axes, n_rates)
         Line spectra of the acceleration in m/s2 squared.
     settings : SpectrumSettings
         What counts as still.
+
+    Notes
+    -----
+    Two views of each axis, and the larger counts.  The axis' own lines, by amplitude, whatever the light shows.  And
+    the light to be expected if it followed the axis as strongly everywhere as it does at the axis' strongest line, as
+    in a Wiener filter: a weak overtone of strong steps is motion too.
     """
-    strongest = np.maximum(motion.max(axis=1, keepdims=True), 1e-12)
-    amplitude_squared = 2.0 * strongest
-    trust = amplitude_squared / (amplitude_squared + settings.still_mps2**2)
-    return np.asarray((np.sqrt(motion / strongest) * trust).max(axis=0))
+    at = motion.argmax(axis=1)[:, None]
+    strongest = np.maximum(np.take_along_axis(motion, at, axis=1), 1e-12)
+    relative = motion / strongest
+    expected = relative * light[at] / np.maximum(light, 1e-300)
+    trust = np.minimum(strongest / settings.still_mps2**2, 1.0)
+    return np.asarray((np.minimum(np.maximum(np.sqrt(relative), expected), 1.0) * trust).max(axis=0))
 
 
-def weigh(light: Curve, mask: Curve, rates_bpm: NDArray[np.int64], window_s: float, leftover_ratio: float) -> Evidence:
+def weigh(
+    light: Curve,
+    motion: Curve | None,
+    rates_bpm: NDArray[np.int64],
+    window_s: float,
+    settings: SpectrumSettings = SpectrumSettings(),
+) -> Evidence:
     """Return how well each rate explains the light where the body does not move.
 
     Parameters
     ----------
     light : ndarray, shape (n_grid,)
         Line spectrum of the light on `GRID_BPM`.
-    mask : ndarray, shape (n_grid,)
-        From `motion_mask`; zeros without acceleration.
+    motion : ndarray, shape (n_axes, n_grid), or None
+        Line spectra of the acceleration in m/s2 squared; None where nothing is known of it.
     rates_bpm : ndarray of int
         Pulse rates to judge, with their doubles on the grid.
     window_s : float
         Length of the window behind the spectra.
-    leftover_ratio : float
-        Share of the motion's energy that the mask does not show.
+    settings : SpectrumSettings
+        How light and motion are weighed.
 
     Notes
     -----
@@ -126,10 +142,12 @@ def weigh(light: Curve, mask: Curve, rates_bpm: NDArray[np.int64], window_s: flo
     total = float(power.sum())
     if not 0.0 < total < np.inf:
         return Evidence(explained=np.zeros(len(rates_bpm)), motion_ratio=0.0)
-    moved = power * mask
+    moved = power * (0.0 if motion is None else motion_mask(light, motion, settings))
     motion_ratio = float(moved.sum()) / total
-    rest = (1.0 - motion_ratio) + leftover_ratio * motion_ratio
-    share = (power - moved) * (_HANN_BANDWIDTH / window_s * 60.0 / (total * rest))
+    rest = total * ((1.0 - motion_ratio) + settings.leftover_ratio * motion_ratio)
+    if not rest > 0.0:
+        return Evidence(explained=np.zeros(len(rates_bpm)), motion_ratio=1.0)
+    share = (power - moved) / rest * (_HANN_BANDWIDTH / window_s * 60.0)
     first = share[rates_bpm - LOWEST_BPM]
     second = share[2 * rates_bpm - LOWEST_BPM]
     return Evidence(explained=np.minimum(first + np.minimum(first, second), 1.0), motion_ratio=motion_ratio)

@@ -79,6 +79,21 @@ def test_jumping_is_no_fall_until_the_last_jump():
     assert told(FallRule(), *jumps, *(second(30 + k) for k in range(10)))[0].onset_at_ns == 29 * S
 
 
+def test_stillness_before_the_last_impact_does_not_count():
+    """Five still seconds, another blow and five still seconds are not ten."""
+    between = [impact(0), *(second(k) for k in range(1, 6)), impact(6)]
+
+    assert told(FallRule(), *between, *(second(6 + k) for k in range(1, 10))) == []
+    assert len(told(FallRule(), *between, *(second(6 + k) for k in range(1, 11)))) == 1
+
+
+def test_who_walks_has_got_up():
+    """Two steps among eight still seconds are no fall; two turns would be one."""
+    seconds = [second(k, WALKING if k in {3, 4} else STILL) for k in range(1, 11)]
+
+    assert told(FallRule(), impact(0), *seconds) == []
+
+
 def test_an_upright_trunk_has_not_fallen():
     """Who sits down hard stays upright; who then slumps within the time has fallen all the same."""
     upright = [second(k, posture="upright") for k in range(1, 40)]
