@@ -51,6 +51,9 @@ class WristRateSettings:
     """Probability of being within 5 bpm below which no value is given.  On 217 stretches made from the development
     recordings (`benchmarks/bench_wrist.py`: moving light added to resting light, walking, running) 98 of 100 values
     given were within 5 bpm; of those with a confidence of 0.6-0.7, 93 of 100."""
+    motion_memory_s: float = 60.0
+    """A sensor that has shown its acceleration is not believed without it for this long: a lost stream must not turn
+    steps into a pulse.  Afterwards its light is judged alone, as that of a sensor without acceleration (own choice)."""
     spectrum: SpectrumSettings = field(default_factory=SpectrumSettings)
     belief: BeliefSettings = field(default_factory=BeliefSettings)
 
@@ -68,7 +71,11 @@ class WristRate:
     Push the blocks of all streams; acceleration is used for the light of the same sensor.  Of several kinds of light
     in a stream green (or the only one) comes before infrared and red.  Answers come with a `Tick`, for the instant
     `latency_s` before it, one per stream of light known so far: a value, or why there is none: ``settling`` (the window
-    is not full yet), ``no-signal`` (samples are missing or do not change), ``motion`` or ``noise``.
+    is not full yet), ``no-signal`` (samples are missing or do not change), ``motion``, ``motion-unknown`` (the
+    sensor's acceleration is missing) or ``noise``.
+
+    The method is ``spectral-motion`` where acceleration was used and ``spectral`` where there is none: then steps as
+    large as the pulse cannot be told from it, and a walking person's cadence may be given as the pulse rate.
 
     Parameters
     ----------
@@ -81,6 +88,7 @@ class WristRate:
         self._lights: dict[tuple[str, str], _Light] = {}
         self._motions: dict[str, BandHistory] = {}
         self._motion_units: dict[str, float | None] = {}
+        self._motion_seen_ns: dict[str, int] = {}
         self._last_at_ns: int | None = None
 
     def push(self, item: SampleBlock | Gap | Tick) -> list[Estimate]:
@@ -97,6 +105,7 @@ class WristRate:
         self._lights = {}
         self._motions = {}
         self._motion_units = {}
+        self._motion_seen_ns = {}
         self._last_at_ns = None
 
     def _take(self, block: SampleBlock) -> None:
@@ -139,8 +148,16 @@ class WristRate:
         for (sensor, _), light in self._lights.items():
             if sensor not in motions:
                 motions[sensor] = self._motion_lines(sensor, end_ns)
-            out.append(light.estimate(end_ns, n_passed, motions[sensor]))
+                if motions[sensor] is not None:
+                    self._motion_seen_ns[sensor] = end_ns
+            is_blind = motions[sensor] is None and self._is_remembered(sensor, end_ns)
+            out.append(light.estimate(end_ns, n_passed, motions[sensor], is_blind=is_blind))
         return out
+
+    def _is_remembered(self, sensor: str, at_ns: int) -> bool:
+        """Return whether the sensor's acceleration was there not long ago."""
+        seen_ns = self._motion_seen_ns.get(sensor)
+        return seen_ns is not None and at_ns - seen_ns <= self._settings.motion_memory_s * _NS_PER_S
 
     def _motion_lines(self, sensor: str, end_ns: int) -> NDArray[np.float64] | None:
         """Return the spectra of the sensor's axes; None where nothing is known of its motion."""
@@ -170,7 +187,7 @@ class _Light:
         self._stream = first.stream
         self._has_begun = False
 
-    def estimate(self, end_ns: int, n_passed: int, motion: NDArray[np.float64] | None) -> Estimate:
+    def estimate(self, end_ns: int, n_passed: int, motion: NDArray[np.float64] | None, *, is_blind: bool) -> Estimate:
         """Return the pulse rate in the window that ended at `end_ns`, or why there is none."""
         if self._has_begun:
             self._belief.pass_time(n_passed)
@@ -180,6 +197,8 @@ class _Light:
         if np.count_nonzero(is_present) < self._settings.fewest_present_ratio * len(light):
             return self._answer(end_ns, method, None, "no-signal" if self._has_begun else "settling", 0.0)
         self._has_begun = True
+        if is_blind:
+            return self._answer(end_ns, method, None, "motion-unknown", 0.0)
         evidence = self._evidence(np.where(is_present, light, 0.0), float(np.nanmax(level)), motion)
         if evidence is None:
             return self._answer(end_ns, method, None, "no-signal", 0.0)

@@ -215,6 +215,19 @@ def test_acceleration_of_another_sensor_is_not_used():
     assert {estimate.method for estimate in out} == {"spectral"}
 
 
+def test_lost_acceleration_does_not_turn_steps_into_a_pulse():
+    """While the acceleration is lost nothing is said for a minute; then the light counts alone."""
+    light, acc = walk(72.0, 1.9, artefact=1.0, seconds=130)
+    motion = [block for block in stream(acc, 32.0, AXES, name="acc") if block.start_ns < 40 * S]
+
+    out = run(in_time(stream(light, 64.0, LIGHT), motion))
+
+    absent = {estimate.at_ns // S: estimate.absent for estimate in out}
+    assert {absent[second] for second in range(44, 100)} == {"motion-unknown"}
+    assert out[-1].method == "spectral"
+    assert "motion-unknown" not in {absent[second] for second in range(110, 129)}
+
+
 def test_acceleration_in_raw_counts_is_scaled_by_gravity():
     """An unknown unit of acceleration is as good as a known one."""
     light, acc = walk(72.0, 1.9, artefact=1.2)
