@@ -2,7 +2,8 @@
 
 Everything is symmetric in time: Gaussian smoothing moves no edge one way, as a causal filter would.
 
-* QRS begins and ends where the slope stays below a share of its largest value: for 12 ms before, for 20 ms after.
+* QRS begins and ends where the slope stays below a share of its largest value: for 12 ms before, for 20 ms after, and
+  for 50 ms where the curve is far from the level before it.
 * T ends, and P begins, where the tangent at the steepest part of its outer flank meets the baseline: the tangent
   method, least sensitive to noise and to a U wave (Lepeschkin and Surawicz 1952, doi:10.1161/01.CIR.6.3.378).
 * A wave that does not stand out of the noise, or is lower than a pen stroke, is not there.
@@ -18,6 +19,7 @@ from numpy.typing import NDArray
 from scipy import interpolate, ndimage, signal
 
 Curve = NDArray[np.float64]
+Flags = NDArray[np.bool_]
 
 RATE_HZ = 500.0
 """Every beat is brought to this rate: 2 ms a sample, the resolution of a diagnostic cardiograph."""
@@ -31,6 +33,10 @@ _ONSET_SLOPE_RATIO = 0.05
 _OFFSET_SLOPE_RATIO = 0.10
 _QUIET_BEFORE_MS = 12.0
 _QUIET_AFTER_MS = 20.0
+# Further from the level before it than this share of its height, the complex has not ended where it is quiet for a moment:
+# a late S or R wave of a bundle branch block turns round slowly.
+_FAR_RATIO = 0.15
+_QUIET_FAR_MS = 50.0
 _LONGEST_HALF_QRS_MS = 130.0
 # Where the noise limits the slope to more than this share, the edges would move inward by more than a sample or two.
 _MOST_NOISE_RATIO = 0.07
@@ -134,7 +140,7 @@ def _noise(curve: Curve) -> _Noise:
 
 def _bounds(beat: Curve, r: int, cycle: int, noise: _Noise) -> WaveBounds | None:
     """Return the waves of one beat at `RATE_HZ` with its R peak at index `r`."""
-    qrs = _qrs(np.gradient(beat), noise.slope, r)
+    qrs = _qrs(beat, noise.slope, r)
     if qrs is None:
         return None
     onset, offset = qrs
@@ -187,9 +193,9 @@ def _bend(curve: Curve) -> Curve:
     return -np.asarray(ndimage.gaussian_filter1d(curve, _P_SD_MS * _MS, order=2, mode="nearest"))
 
 
-def _qrs(slope: Curve, noise_slope: float, r: int) -> tuple[int, int] | None:
+def _qrs(beat: Curve, noise_slope: float, r: int) -> tuple[int, int] | None:
     """Return the first and the last index of the QRS complex around `r`."""
-    steepness = np.abs(slope)
+    steepness = np.abs(np.gradient(beat))
     n_near = round(100 * _MS)
     near = steepness[r - n_near : r + n_near + 1]
     largest = float(near.max())
@@ -198,22 +204,29 @@ def _qrs(slope: Curve, noise_slope: float, r: int) -> tuple[int, int] | None:
         return None
     steep = np.flatnonzero(near > 0.3 * largest) + r - n_near
     n_longest = round(_LONGEST_HALF_QRS_MS * _MS)
-    before = _n_until_quiet(steepness[steep[0] :: -1], max(lowest, _ONSET_SLOPE_RATIO * largest), _QUIET_BEFORE_MS)
-    after = _n_until_quiet(steepness[steep[-1] :], max(lowest, _OFFSET_SLOPE_RATIO * largest), _QUIET_AFTER_MS)
-    if before is None or after is None:
+    before = _n_until_quiet(steepness[steep[0] :: -1] < max(lowest, _ONSET_SLOPE_RATIO * largest), _QUIET_BEFORE_MS)
+    if before is None:
         return None
-    onset, offset = int(steep[0]) - before, int(steep[-1]) + after
+    onset = int(steep[0]) - before
+    above = np.abs(beat - beat[onset])
+    is_far = above[steep[-1] :] > _FAR_RATIO * float(above[onset : r + n_near].max())
+    is_quiet = steepness[steep[-1] :] < max(lowest, _OFFSET_SLOPE_RATIO * largest)
+    after = _n_until_quiet(is_quiet, _QUIET_AFTER_MS, is_far)
+    if after is None:
+        return None
+    offset = int(steep[-1]) + after
     return (onset, offset) if r - onset <= n_longest and offset - r <= n_longest else None
 
 
-def _n_until_quiet(steepness: Curve, limit: float, quiet_ms: float) -> int | None:
-    """Return after how many samples the slope stays below `limit` for `quiet_ms`."""
-    n_quiet = round(quiet_ms * _MS)
-    n_below = 0
-    for k, is_below in enumerate((steepness < limit).tolist()):
-        n_below = n_below + 1 if is_below else 0
-        if n_below == n_quiet:
-            return k - n_quiet + 1
+def _n_until_quiet(is_quiet: Flags, quiet_ms: float, is_far: Flags | None = None) -> int | None:
+    """Return after how many samples quiet begins that lasts, longer where the curve `is_far` from the baseline."""
+    n_quiet = 0
+    for k, is_still in enumerate(is_quiet.tolist()):
+        n_quiet = n_quiet + 1 if is_still else 0
+        start = k - n_quiet + 1
+        lasting_ms = _QUIET_FAR_MS if is_far is not None and n_quiet and is_far[start] else quiet_ms
+        if n_quiet >= round(lasting_ms * _MS):
+            return start
     return None
 
 
