@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge.conditioning.sample_times import SampleTimes
-from edge.messages import Activity, ActivityLevel, Channel, ChannelKind, Quality, SampleBlock, SensorStatus
+from edge.messages import Activity, ActivityLevel, ChannelKind, Quality, SampleBlock, SensorStatus
 
 _DEVICE_CONDITIONS = ("lead-off", "sensor-off", "saturated")
 _LARGEST_VALUE = 1e12
@@ -103,13 +103,19 @@ class RespirationQuality:
         self._run = None
 
     def _samples(self, item: SampleBlock) -> list[Quality]:
-        column = next((k for k, ch in enumerate(item.channels) if ch.kind is ChannelKind.RESPIRATION), None)
-        if column is None or item.n_samples == 0 or not math.isfinite(item.rate_hz):
+        if item.n_samples == 0 or not math.isfinite(item.rate_hz):
             return []
-        if self._run is None or not self._run.fits(item, item.channels[column]):
-            self._run = _Run(self._settings, item, item.channels[column])
-        reported = next((condition for sensor, _, condition in self._reported if sensor == item.sensor), None)
-        return self._run.add(item, column, reported, self._activity)
+        if self._run is None or not self._run.fits(item):
+            column = next((k for k, ch in enumerate(item.channels) if ch.kind is ChannelKind.RESPIRATION), None)
+            if column is None:
+                return []
+            self._run = _Run(self._settings, item, column)
+        reported = None
+        if self._reported:
+            reported = min(
+                (condition for sensor, _, condition in self._reported if sensor == item.sensor), default=None
+            )
+        return self._run.add(item, reported, self._activity)
 
     def _report(self, status: SensorStatus) -> None:
         """Note a report about any stream of the sensor: its electrodes are those of the respiration."""
@@ -125,10 +131,11 @@ class RespirationQuality:
 class _Run:
     """One stretch without holes."""
 
-    def __init__(self, settings: RespirationQualitySettings, first: SampleBlock, channel: Channel) -> None:
+    def __init__(self, settings: RespirationQualitySettings, first: SampleBlock, column: int) -> None:
         self._settings = settings
         self._first = first
-        self._channel = channel
+        self._column = column
+        self._channel = channel = first.channels[column]
         self._end = first.sequence
         self._n_second = max(1, round(first.rate_hz))
         self._times = SampleTimes(first.rate_hz)
@@ -142,18 +149,20 @@ class _Run:
         self._last: float | None = None
         self._n_skip = max(1, int(first.rate_hz // _NOISE_HZ))
 
-    def fits(self, item: SampleBlock, channel: Channel) -> bool:
+    def fits(self, item: SampleBlock) -> bool:
         """Return whether `item` follows what was pushed before."""
-        return item.sequence == self._end and item.rate_hz == self._first.rate_hz and channel == self._channel
+        first = self._first
+        is_same = item.channels is first.channels or item.channels == first.channels
+        return item.sequence == self._end and item.rate_hz == first.rate_hz and is_same
 
-    def add(self, item: SampleBlock, column: int, reported: str | None, activity: Activity | None) -> list[Quality]:
+    def add(self, item: SampleBlock, reported: str | None, activity: Activity | None) -> list[Quality]:
         """Return the verdicts on the seconds that `item` completed."""
         self._times.add(item.sequence, item.start_ns)
         out = []
         at = 0
         while at < item.n_samples:
             n_part = min(item.n_samples - at, self._n_second - (item.sequence + at) % self._n_second)
-            self._parts.append(item.values[at : at + n_part, column])
+            self._parts.append(item.values[at : at + n_part, self._column])
             at += n_part
             self._end = item.sequence + at
             if self._end % self._n_second == 0:

@@ -18,12 +18,13 @@ import math
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
+from operator import mul
 from statistics import median
 
 import numpy as np
 
 from edge.conditioning.sample_times import SampleTimes
-from edge.messages import Breath, Channel, ChannelKind, Quality, SampleBlock
+from edge.messages import Breath, ChannelKind, Quality, SampleBlock
 
 NS_PER_S = 1_000_000_000
 
@@ -98,13 +99,14 @@ class BreathDetector:
         if isinstance(item, Quality):
             self._heed(item)
             return []
-        column = next((k for k, ch in enumerate(item.channels) if ch.kind is ChannelKind.RESPIRATION), None)
-        if column is None or item.n_samples == 0 or not math.isfinite(item.rate_hz):
+        if item.n_samples == 0 or not math.isfinite(item.rate_hz):
             return []
-        if self._run is None or not self._run.fits(item, item.channels[column]):
-            self._run = _Run(self._settings, item, item.channels[column], self._swings)
-        index = 1.0 if self._quality is None else self._quality.index
-        return self._run.add(item, column, index)
+        if self._run is None or not self._run.fits(item):
+            column = next((k for k, ch in enumerate(item.channels) if ch.kind is ChannelKind.RESPIRATION), None)
+            if column is None:
+                return []
+            self._run = _Run(self._settings, item, column, self._swings)
+        return self._run.add(item, 1.0 if self._quality is None else self._quality.index)
 
     def reset(self, reason: str) -> None:  # noqa: ARG002 - the stage shape; counted by the caller
         """Forget the signal so far and what is usual in it."""
@@ -124,10 +126,11 @@ class BreathDetector:
 class _Run:
     """One stretch without holes: the grid, the smoothing and the turning points."""
 
-    def __init__(self, settings: BreathSettings, first: SampleBlock, channel: Channel, swings: deque[float]) -> None:
+    def __init__(self, settings: BreathSettings, first: SampleBlock, column: int, swings: deque[float]) -> None:
         self._settings = settings
         self._first = first
-        self._channel = channel
+        self._column = column
+        channel = first.channels[column]
         self._end = first.sequence
         self._n_bin = max(1, int(first.rate_hz // settings.grid_hz))
         self._grid_hz = first.rate_hz / self._n_bin
@@ -137,20 +140,25 @@ class _Run:
         self._means: deque[float] = deque(maxlen=len(self._taps))
         self._bends: deque[float] = deque(maxlen=max(8, round(5.0 * self._grid_hz)))
         self._recent: deque[float] = deque(maxlen=max(2, round(settings.learn_s * self._grid_hz)))
-        self._noise = 0.0
+        self._n_learn = settings.learn_s / 2 * self._grid_hz
+        self._n_second = round(self._grid_hz)
         self._floor = settings.min_swing_ohm if channel.unit == "Ohm" else 2.0 * (channel.resolution or 0.0)
+        self._least = self._floor
         self._turns = _Turns(settings, swings)
         self._last_ns: int | None = None
+        self._last_bin: int | None = None
 
-    def fits(self, item: SampleBlock, channel: Channel) -> bool:
+    def fits(self, item: SampleBlock) -> bool:
         """Return whether `item` follows what was pushed before."""
-        return item.sequence == self._end and item.rate_hz == self._first.rate_hz and channel == self._channel
+        first = self._first
+        is_same = item.channels is first.channels or item.channels == first.channels
+        return item.sequence == self._end and item.rate_hz == first.rate_hz and is_same
 
-    def add(self, item: SampleBlock, column: int, quality: float) -> list[Breath]:
+    def add(self, item: SampleBlock, quality: float) -> list[Breath]:
         """Return the breaths that the samples of `item` made certain."""
         self._times.add(item.sequence, item.start_ns)
         n_bin = self._n_bin
-        values = item.values[:, column]
+        values = item.values[:, self._column]
         if self._end == self._first.sequence:  # the first bin of the grid that is whole
             values = values[-self._end % n_bin :] if len(values) > -self._end % n_bin else values[:0]
         self._end = item.sequence + item.n_samples
@@ -170,34 +178,34 @@ class _Run:
             self._means.clear()
             self._recent.clear()
             self._turns.restart()
-            self._last_ns = None
+            self._last_ns = self._last_bin = None
             return []
-        self._means.append(mean)
-        if len(self._means) >= 3:
-            self._bends.append(abs(self._means[-1] - 2.0 * self._means[-2] + self._means[-3]))
-        if k_bin % round(self._grid_hz) == 0 and self._bends:
+        means = self._means
+        means.append(mean)
+        if len(means) >= 3:
+            self._bends.append(abs(mean - 2.0 * means[-2] + means[-3]))
+        if k_bin % self._n_second == 0 and self._bends:
             # Second differences of white noise have sqrt(6) times its standard deviation; 0.6745 of it is the median.
-            self._noise = median(self._bends) / (0.6745 * math.sqrt(6.0))
-        if len(self._means) < len(self._taps):
+            noise = median(self._bends) / (0.6745 * math.sqrt(6.0))
+            self._least = max(self._floor, self._settings.noise_ratio * noise)
+        if len(means) < len(self._taps):
             return []
-        smooth = sum(tap * value for tap, value in zip(self._taps, self._means, strict=True))
+        smooth = sum(map(mul, self._taps, self._means))
         self._recent.append(smooth)
-        if len(self._recent) < self._settings.learn_s / 2 * self._grid_hz:
+        if len(self._recent) < self._n_learn:
             return []
         at = k_bin - len(self._taps) // 2
-        least = max(self._floor, self._settings.noise_ratio * self._noise)
-        turn = self._turns.point(smooth, at, self._silence_s(at), self._recent, least)
+        silence_s = math.inf if self._last_bin is None else (at - self._last_bin) / self._grid_hz
+        turn = self._turns.point(smooth, at, silence_s, self._recent, self._least)
         return [] if turn is None else self._breath(*turn, quality)
 
-    def _silence_s(self, k_bin: int) -> float:
-        return math.inf if self._last_ns is None else max(0.0, (self._at_ns(k_bin) - self._last_ns) / NS_PER_S)
-
     def _breath(self, k_bin: int, swing: float, quality: float) -> list[Breath]:
-        at_ns = self._at_ns(k_bin)
+        at_ns = self._times.at_ns(k_bin * self._n_bin + self._n_bin // 2)
         interval_s = None if self._last_ns is None else (at_ns - self._last_ns) / NS_PER_S
         if interval_s is not None and interval_s < self._settings.shortest_interval_s:
             return []
         self._last_ns = at_ns
+        self._last_bin = k_bin
         return [
             Breath(
                 sensor=self._first.sensor,
@@ -208,9 +216,6 @@ class _Run:
                 quality=quality,
             )
         ]
-
-    def _at_ns(self, k_bin: int) -> int:
-        return self._times.at_ns(k_bin * self._n_bin + self._n_bin // 2)
 
 
 class _Turns:

@@ -43,6 +43,8 @@ _WEIGHTS: Mapping[str, tuple[float, ...]] = MappingProxyType({"ecg": (1.0, 0.5),
 """ECG: R amplitude, RR; PPG: amplitude, interval, level.  Intervals count half: their slow waves of blood pressure
 (0.1 Hz, 6/min) look like slow breathing, and a paced or old heart does not follow the breath at all."""
 
+_SILENT = ("no-breaths", "too-few-breaths")
+"""What a readable chest without breathing gives: half a minute of older modulations cannot contradict it."""
 _SIMILAR = 0.8
 """Correlation with this patient's dominant beat from which a beat has its shape (own choice)."""
 
@@ -244,7 +246,7 @@ class RespirationStage:
 
     def _fuse(self, at_ns: int, where: tuple[str, str] | None, counted: Rate | None, indirect: Rate) -> Estimate:
         names = [*(["impedance"] if counted is not None else []), *(key[0] for key in self._used)]
-        if counted is None or (counted.bpm is None and counted.absent != "no-breaths" and indirect.bpm is not None):
+        if counted is None or (counted.bpm is None and counted.absent not in _SILENT and indirect.bpm is not None):
             return self._estimate(at_ns, self._main(where), indirect, [key[0] for key in self._used])
         if counted.bpm is None or indirect.bpm is None:
             return self._estimate(at_ns, where, counted, ["impedance"])

@@ -55,6 +55,7 @@ class BreathCounts:
         self._settings = settings
         self._breaths: deque[Breath] = deque(maxlen=128)
         self._qualities: deque[Quality] = deque(maxlen=80)
+        self._unusable_ns: deque[int] = deque(maxlen=80)
 
     def add(self, item: Breath | Quality) -> None:
         """Take the next breath or verdict on a second; one in the past is ignored."""
@@ -63,26 +64,22 @@ class BreathCounts:
                 self._breaths.append(item)
         elif not self._qualities or item.at_ns > self._qualities[-1].at_ns:
             self._qualities.append(item)
+            if not item.is_usable:
+                self._unusable_ns.append(item.at_ns)
 
     def rate(self, until_ns: int, heart_rate_bpm: float | None) -> Rate:
         """Return the rate over the window that ends at `until_ns`."""
         settings = self._settings
-        window_s = settings.window_s
-        intervals = self._intervals_s(until_ns, window_s)
-        if len(intervals) < settings.min_intervals:
-            window_s = settings.longest_window_s
-            intervals = self._intervals_s(until_ns, window_s)
-        usable_ratio, poor = self._usable(until_ns)
+        n_usable, poor, latest = self._usable(until_ns)
+        usable_ratio = min(1.0, n_usable / settings.window_s)
+        if latest is not None:
+            return Rate(None, 0.0, latest)
         silence_s = self._silence_s(until_ns)
-        absent = self._unreadable(until_ns)
-        if absent is None and silence_s >= settings.no_breath_s:
-            absent = "no-breaths"
-        if absent is None and usable_ratio < settings.min_usable_ratio:
-            absent = poor
-        if absent is None and len(intervals) < 2:
-            absent = "too-few-breaths"
-        if absent is not None:
-            return Rate(None, 0.0, absent)
+        if silence_s >= settings.no_breath_s:
+            return Rate(None, 0.0, "no-breaths")
+        intervals = self._intervals_s(until_ns)
+        if usable_ratio < settings.min_usable_ratio or len(intervals) < 2:
+            return Rate(None, 0.0, poor)
         if silence_s > 2.0 * median(intervals):  # a breath is overdue: the rate is falling
             intervals = [*intervals, silence_s]
         mean_s = fmean(intervals)
@@ -90,45 +87,70 @@ class BreathCounts:
         if heart_rate_bpm is not None and abs(bpm - heart_rate_bpm) <= settings.cardiac_ratio * heart_rate_bpm:
             return Rate(None, 0.0, "cardiac-artefact")
         # Even breathing is counted well; the spread of the intervals grows with every breath missed or invented.
-        spread_s = math.sqrt(fmean((interval - mean_s) ** 2 for interval in intervals))
+        spread_s = math.sqrt(fmean([(interval - mean_s) ** 2 for interval in intervals]))
         evenness = 1.0 / (1.0 + spread_s / mean_s)
         return Rate(bpm, evenness * usable_ratio)
 
-    def _intervals_s(self, until_ns: int, window_s: float) -> list[float]:
-        """Return the intervals of the window between breaths that are believed, with nothing unusable in between."""
-        from_ns = until_ns - round(window_s * NS_PER_S)
-        unusable = [q.at_ns for q in self._qualities if not q.is_usable]
+    def _intervals_s(self, until_ns: int) -> list[float]:
+        """Return the intervals of the window, or of the longer one, newest first.
+
+        Only between breaths that are believed, with nothing unusable in between, and none from before an apnoea.
+        """
+        settings = self._settings
+        from_ns = until_ns - round(settings.window_s * NS_PER_S)
+        longest_ns = until_ns - round(settings.longest_window_s * NS_PER_S)
         intervals: list[float] = []
-        previous: Breath | None = None
-        for breath in self._breaths:
+        later: Breath | None = None
+        for breath in reversed(self._breaths):
             if breath.at_ns > until_ns:
+                continue
+            if breath.at_ns <= longest_ns or (breath.at_ns <= from_ns and len(intervals) >= settings.min_intervals):
                 break
-            is_believed = breath.quality >= self._settings.min_breath_quality
-            if previous is not None and is_believed and breath.interval_s is not None and previous.at_ns > from_ns:
-                since_ns, to_ns = previous.at_ns, breath.at_ns
-                if not any(since_ns < at_ns < to_ns + NS_PER_S for at_ns in unusable):
-                    intervals.append((to_ns - since_ns) / NS_PER_S)
-            previous = breath if is_believed else None
+            is_believed = breath.quality >= settings.min_breath_quality
+            is_joined = is_believed and later is not None and later.interval_s is not None
+            if is_joined and later is not None and not self._is_interrupted(breath.at_ns, later.at_ns):
+                interval_s = (later.at_ns - breath.at_ns) / NS_PER_S
+                if interval_s >= settings.no_breath_s:
+                    break
+                intervals.append(interval_s)
+            later = breath if is_believed else None
         return intervals
 
-    def _unreadable(self, until_ns: int) -> str | None:
-        """Return why nothing can be said of now; None when something can."""
-        recent = [q for q in self._qualities if until_ns - 3 * NS_PER_S < q.at_ns <= until_ns]
-        if not recent:
-            return "no-signal"
-        return None if any(q.is_usable for q in recent) else (*recent[-1].reasons, "poor-signal")[0]
+    def _is_interrupted(self, from_ns: int, to_ns: int) -> bool:
+        """Return whether a second that touches the stretch was unusable."""
+        return any(from_ns < at_ns < to_ns + NS_PER_S for at_ns in self._unusable_ns)
 
-    def _usable(self, until_ns: int) -> tuple[float, str]:
-        """Return the share of the window that was usable, and the commonest reason why the rest was not."""
+    def _usable(self, until_ns: int) -> tuple[int, str, str | None]:
+        """Return the usable seconds of the window, why it may be too poor, and why nothing can be said of now."""
         from_ns = until_ns - round(self._settings.window_s * NS_PER_S)
-        inside = [q for q in self._qualities if from_ns < q.at_ns <= until_ns]
-        reasons = [q.reasons[0] for q in inside if not q.is_usable and q.reasons]
-        n_usable = sum(q.is_usable for q in inside)
-        poor = max(set(reasons), key=lambda reason: (reasons.count(reason), reason)) if reasons else "too-few-breaths"
-        return min(1.0, n_usable / round(self._settings.window_s)), poor
+        now_ns = until_ns - 3 * NS_PER_S
+        n_usable = n_seconds = 0
+        reasons: list[str] = []
+        latest: str | None = "no-signal"
+        for quality in reversed(self._qualities):
+            if quality.at_ns > until_ns:
+                continue
+            if quality.at_ns <= from_ns:
+                break
+            n_seconds += 1
+            if quality.is_usable:
+                n_usable += 1
+            else:
+                reasons.append((*quality.reasons, "poor-signal")[0])
+            if quality.at_ns > now_ns and latest is not None:
+                latest = None if quality.is_usable else reasons[0]
+        if reasons:
+            return n_usable, max(set(reasons), key=lambda reason: (reasons.count(reason), reason)), latest
+        is_whole = n_seconds >= self._settings.window_s - 1
+        return n_usable, "too-few-breaths" if is_whole else "settling", latest
 
     def _silence_s(self, until_ns: int) -> float:
-        """Return the usable seconds since the last breath, or since the first verdict."""
-        breaths = [b.at_ns for b in self._breaths if b.at_ns <= until_ns]
-        since_ns = breaths[-1] if breaths else -(2**63)
-        return float(sum(q.is_usable for q in self._qualities if since_ns + NS_PER_S // 2 < q.at_ns <= until_ns))
+        """Return the usable seconds since the last breath that is believed, or since the first verdict."""
+        least = self._settings.min_breath_quality
+        since_ns = next((b.at_ns for b in reversed(self._breaths) if b.at_ns <= until_ns and b.quality >= least), None)
+        n_usable = 0
+        for quality in reversed(self._qualities):
+            if since_ns is not None and quality.at_ns <= since_ns + NS_PER_S // 2:
+                break
+            n_usable += quality.is_usable and quality.at_ns <= until_ns
+        return float(n_usable)

@@ -193,6 +193,18 @@ def test_no_breath_is_no_rate_whatever_the_beats_still_show():
     assert all(item.value is None for item in estimates[112:])
 
 
+def test_a_single_wave_after_an_apnoea_is_no_rate_either():
+    """The chest is readable and says nothing yet: the older modulations do not speak for it."""
+    events = [*[event for event in counted(15) if isinstance(event, Quality) or event.at_ns < 70 * S], *beats(15)]
+    wave = Breath(
+        sensor="chest", stream="respiration", at_ns=100 * S, interval_s=33.0, amplitude=0.3, quality=0.9
+    )  # fmt: skip
+
+    estimates = run([*events, wave], until_s=110)
+
+    assert {item.absent for item in estimates[102:]} == {"too-few-breaths"}
+
+
 def test_a_detached_electrode_is_not_no_breath():
     """The reason of the unusable seconds is given, at once."""
     events = [*counted(15, 60), *verdicts(120, is_usable=lambda second: second <= 60, reason="lead-off")[60:]]

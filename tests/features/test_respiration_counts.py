@@ -90,7 +90,19 @@ def test_the_reason_is_that_of_now():
     assert counts(every(4.0)).rate(70 * S, None).absent == "no-signal"
     assert before.rate(60 * S, None).absent == "noise"
     assert counts([55.0, 59.0]).rate(60 * S, None).absent == "too-few-breaths"
+    assert counts([7.0, 11.0], 14).rate(14 * S, None).absent == "settling"
     assert counts([]).rate(60 * S, None).absent == "no-breaths"
+
+
+def test_the_interval_over_an_apnoea_is_no_breath():
+    """A single wave after 24 s does not make 2.5/min; regular breathing makes its own rate, not the mean of both."""
+    before = [at for at in every(4.0) if at < 14]
+
+    gasp = counts([*before, 37.0, 41.0], until_s=44).rate(44 * S, None)
+    again = counts([*before, 37.0, 41.0, 45.0, 49.0], until_s=52).rate(52 * S, None)
+
+    assert (gasp.bpm, gasp.absent) == (None, "too-few-breaths")
+    assert again.bpm == pytest.approx(15.0)
 
 
 @settings(max_examples=50, deadline=None)
