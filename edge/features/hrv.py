@@ -13,14 +13,9 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import islice
 from statistics import median
-
-import numpy as np
-from numpy.lib.stride_tricks import sliding_window_view
-from numpy.typing import NDArray
 
 from edge.features.normal_beats import IRREGULAR_SHARE, is_jump, is_normal, is_similar
 from edge.messages import Beat
@@ -248,50 +243,3 @@ class _Window:
             pnn50_pct=100.0 * self._n_above_50 / self._n_steps,
             coverage_ratio=coverage,
         )
-
-
-def heart_rate_variability(
-    rr_ms: Sequence[float] | NDArray[np.float64],
-    *,
-    window_s: float,
-    settings: HrvSettings = HrvSettings(),
-) -> Hrv:
-    """Return the variability over one window of beats.
-
-    Parameters
-    ----------
-    rr_ms : sequence of float
-        Interval that ended at each beat of the window, oldest first; NaN where none can be trusted.
-    window_s : float
-        Length of the window.
-    settings : HrvSettings
-        Which intervals count.
-    """
-    rr = np.asarray(rr_ms, dtype=np.float64)
-    rr = np.where(np.abs(rr) < 1e6, rr, np.nan)
-    is_normal = _normal(rr, settings)
-    intervals = rr[is_normal]
-    # A difference counts only between two intervals that follow each other directly.
-    differences = np.diff(rr)[is_normal[1:] & is_normal[:-1]]
-    coverage = float(intervals.sum()) / (1000.0 * window_s)
-    if coverage < settings.min_coverage_ratio or len(differences) == 0:
-        return Hrv(rmssd_ms=None, sdnn_ms=None, pnn50_pct=None, coverage_ratio=coverage)
-    return Hrv(
-        rmssd_ms=float(np.sqrt(np.mean(differences**2))),
-        sdnn_ms=float(np.std(intervals, ddof=1)),
-        pnn50_pct=float(100.0 * np.mean(np.abs(differences) > 50.0)),
-        coverage_ratio=coverage,
-    )
-
-
-def _normal(rr: NDArray[np.float64], settings: HrvSettings) -> NDArray[np.bool_]:
-    """Return which intervals are near the median of their neighbours."""
-    if len(rr) == 0:
-        return np.zeros(0, dtype=bool)
-    n = settings.n_neighbours
-    around = np.sort(sliding_window_view(np.pad(rr, n, constant_values=np.nan), 2 * n + 1), axis=1)  # NaN comes last
-    n_known = np.count_nonzero(~np.isnan(around), axis=1)
-    rows = np.arange(len(rr))
-    usual = (around[rows, np.maximum(n_known - 1, 0) // 2] + around[rows, n_known // 2 * (n_known > 0)]) / 2
-    with np.errstate(invalid="ignore"):
-        return np.asarray((rr > 0) & (np.abs(rr - usual) <= settings.max_deviation_ratio * usual))
