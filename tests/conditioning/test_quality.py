@@ -7,6 +7,9 @@ import pytest
 
 from edge.conditioning.quality import SignalQuality
 from edge.messages import Channel, ChannelKind, SensorStatus
+from firmware_bridge.virtual.noise_stress import StressSchedule, stress, surrogate
+from firmware_bridge.virtual.patient import VirtualPatient
+from firmware_bridge.virtual.scenario import Premature, Scenario
 from tests.conformance.case import block, ecg_like
 
 RATE = 250
@@ -200,3 +203,133 @@ def test_a_lost_block_starts_settling_again():
         out += stage.push(block(part, sequence=second * RATE, start_ns=second * 10**9))
 
     assert [q.at_ns // 10**9 for q in out if "settling" in q.reasons] == [1, 2, 9, 10]
+
+
+def in_band(seconds, low_hz=5.0, high_hz=16.0, seed=5):
+    """Noise where the QRS complex has its energy, root mean square 1."""
+    rng = np.random.default_rng(seed)
+    spectrum = np.fft.rfft(rng.standard_normal(seconds * RATE))
+    hz = np.fft.rfftfreq(seconds * RATE, 1 / RATE)
+    noise = np.fft.irfft(np.where((hz >= low_hz) & (hz <= high_hz), spectrum, 0.0), seconds * RATE)
+    return noise / noise.std()
+
+
+def test_motion_inside_the_qrs_band_is_withheld():
+    """Waves of 5-16 Hz as large as a third of the complexes look like beats to a detector: named motion."""
+    values = clean(40)
+    values[10 * RATE : 20 * RATE] += 0.2 * in_band(10)
+
+    out = judge(values)
+
+    assert all("motion" in q.reasons and not q.is_usable for q in out[11:20])
+    assert all(q.is_usable for q in out[24:])
+
+
+def test_the_index_falls_as_the_noise_grows():
+    """Six decibels more of noise never give a better index, and at 0 dB hardly a second is left."""
+    lead = VirtualPatient(Scenario.simple(seed=2)).take(90.0)
+    ecg, beats = lead.ecg_mv[:, 0], [round(beat.at_s * RATE) for beat in lead.truth.beats]
+    always = StressSchedule(clean_s=0.0, rest_s=0.0)
+    noise = surrogate("ma", len(ecg), RATE)
+
+    means, shares = [], []
+    for snr_db in (24.0, 12.0, 6.0, 0.0):
+        out = judge(stress(ecg, beats, noise, RATE, snr_db=snr_db, schedule=always))[2:]
+        means.append(np.mean([q.index for q in out]))
+        shares.append(np.mean([q.is_usable for q in out]))
+
+    assert means == sorted(means, reverse=True)
+    assert shares[0] == 1.0
+    assert shares[-1] < 0.1
+
+
+@pytest.mark.parametrize(
+    "state",
+    [
+        {"rhythm": "ventricular-tachycardia", "heart_rate_bpm": 180.0},
+        {"rhythm": "ventricular-tachycardia", "heart_rate_bpm": 240.0},
+        {"rhythm": "ventricular-fibrillation"},
+        {"rhythm": "atrial-fibrillation", "heart_rate_bpm": 110.0},
+        {"rhythm": "supraventricular-tachycardia", "heart_rate_bpm": 200.0},
+        {"rhythm": "paced", "heart_rate_bpm": 110.0},
+        {"rhythm": "ventricular-escape"},
+        {"rhythm": "sinus-bradycardia", "heart_rate_bpm": 30.0},
+        {"rhythm": "sinus", "premature": Premature.BIGEMINY},
+        {"rhythm": "asystole"},
+    ],
+    ids=lambda state: "-".join(str(value) for value in state.values()),
+)
+def test_a_sick_heart_is_no_noise(state):
+    """Whatever the heart does, its lead stays usable: an alarm must not be lost to the signal quality."""
+    ecg = VirtualPatient(Scenario.simple(seed=1, **state)).take(40.0).ecg_mv
+
+    out = judge(ecg[:, 0])
+
+    assert all(q.is_usable for q in out[6:])
+
+
+def test_small_complexes_are_usable():
+    """Low voltage (0.3 mV) with the noise of a good electrode."""
+    noise = 0.01 * np.random.default_rng(3).standard_normal(20 * RATE)
+
+    out = judge(0.3 * clean() + noise)
+
+    assert all(q.is_usable for q in out[2:])
+
+
+def test_atrial_waves_without_ventricles_stay_usable():
+    """P waves alone (ventricular standstill) are an asystole that must be alarmed."""
+    time_s = np.arange(30 * RATE) / RATE
+    waves = 0.12 * np.exp(-0.5 * (((time_s % 0.8) - 0.4) / 0.03) ** 2)
+    noise = 0.008 * np.random.default_rng(3).standard_normal(30 * RATE)
+
+    out = judge(np.concatenate([clean(10), waves + noise]))
+
+    assert all(q.is_usable for q in out[2:])
+
+
+def test_a_lead_without_beats_beside_one_with_them_is_doubted():
+    """Noise of a floating electrode is small and steady, and shows nothing of the heart."""
+    rng = np.random.default_rng(6)
+    values = np.stack([0.03 * rng.standard_normal(20 * RATE), clean()], axis=1)
+    stage = SignalQuality()
+
+    for second in range(20):
+        part = values[second * RATE : (second + 1) * RATE].copy()
+        stage.push(block(part, channels=(channel("I"), channel("V1")), sequence=second * RATE, start_ns=second * 10**9))
+
+    assert stage.usable_channels == {"V1"}
+
+
+def test_when_no_lead_shows_beats_none_is_doubted():
+    """Asystole is the same in all leads."""
+    rng = np.random.default_rng(6)
+    still = 0.02 * rng.standard_normal((20 * RATE, 2))
+    values = np.concatenate([np.stack([clean(10), clean(10)], axis=1), still])
+
+    out = judge(values, (channel("I"), channel("V1")))
+
+    assert all(q.is_usable for q in out[2:])
+
+
+def test_channels_are_named_for_every_second_of_a_long_block():
+    """A block of several seconds says from which sample on which channels could be trusted."""
+    values = np.stack([clean(), clean()], axis=1)
+    values[5 * RATE : 12 * RATE, 0] = np.nan
+    stage = SignalQuality()
+
+    out = stage.push(block(values, channels=(channel("I"), channel("V1"))))
+
+    assert [verdict.sequence for verdict in stage.verdicts] == [q.sequence for q in out]
+    assert stage.verdicts[4].names == {"I", "V1"}
+    assert stage.verdicts[8].names == {"V1"}
+    assert stage.verdicts[-1].names == stage.usable_channels == {"I", "V1"}
+
+
+def test_the_unit_of_the_channel_counts():
+    """The same signal in microvolts has the same quality."""
+    microvolts = Channel(name="II", kind=ChannelKind.ECG, unit="uV")
+
+    volts_like, millivolts = judge(1000.0 * clean(), (microvolts,)), judge(clean())
+
+    assert [q.index for q in volts_like] == pytest.approx([q.index for q in millivolts])
