@@ -5,7 +5,15 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from edge.features.wrist_spectrum import GRID_BPM, LOWEST_BPM, SpectrumSettings, equalised, line_spectrum, weigh
+from edge.features.wrist_spectrum import (
+    GRID_BPM,
+    LOWEST_BPM,
+    SpectrumSettings,
+    equalised,
+    line_spectrum,
+    motion_mask,
+    weigh,
+)
 
 RATES_BPM = np.arange(30, 221)
 RATE_HZ = 64.0
@@ -74,6 +82,25 @@ def test_steps_are_set_aside_with_their_overtones():
     assert best_bpm(evidence.explained) == pytest.approx(70, abs=2)
     assert evidence.explained[216 - 30] < 0.01
     assert evidence.motion_ratio > 0.9
+
+
+def test_a_line_of_the_acceleration_counts_though_the_light_shows_more():
+    """Light may answer to an overtone more strongly than to the step: half the amplitude sets half aside."""
+    light = line_spectrum(sine(108.0) + sine(216.0, 2.0), RATE_HZ)
+    motion = line_spectrum(np.column_stack([sine(108.0, 2.5) + sine(216.0, 1.25)] * 2), RATE_HZ)
+
+    mask = motion_mask(light, motion, SpectrumSettings())
+
+    assert mask[108 - LOWEST_BPM] == pytest.approx(1.0)
+    assert mask[216 - LOWEST_BPM] == pytest.approx(0.5, abs=0.02)
+
+
+def test_a_speck_beside_strong_steps_is_no_pulse():
+    """What is left of the light counts against the motion's own remainder, not as a whole."""
+    light = line_spectrum(sine(108.0) + sine(70.0, 0.05), RATE_HZ)
+    motion = line_spectrum(np.column_stack([sine(108.0, 2.5)] * 2), RATE_HZ)
+
+    assert weigh(light, motion, RATES_BPM, 8.0).explained.max() < 0.1
 
 
 def test_trembling_of_a_still_hand_is_not_motion():
