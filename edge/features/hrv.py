@@ -31,7 +31,7 @@ _FEWEST_PAIRS = 10
 class HrvSettings:
     """Which intervals count, and how much of a window they must cover."""
 
-    windows_s: tuple[float, ...] = (60.0, 300.0)
+    windows_s: tuple[float, float] = (60.0, 300.0)
     """Windows that are kept, each ending now: one minute, the usual ultra-short one, and the Task Force's five."""
     min_coverage_ratio: float = 0.8
     """Smallest share of the window that normal intervals must cover.  Measured on 20 MIT-BIH records with bursts of beats
@@ -42,6 +42,15 @@ class HrvSettings:
     against ectopic beats and missed ones."""
     n_neighbours: int = 5
     """Intervals on both sides that make that median (own choice)."""
+
+    def __post_init__(self) -> None:
+        if not 0 < self.windows_s[0] < self.windows_s[1] < math.inf:
+            raise ValueError(f"expected two windows_s, the shorter first, got {self.windows_s}")
+        if not 0 <= self.min_coverage_ratio <= 1 or not self.max_deviation_ratio > 0 or self.n_neighbours < 1:
+            raise ValueError(
+                "expected 0 <= min_coverage_ratio <= 1, max_deviation_ratio > 0 and n_neighbours >= 1, "
+                f"got {self.min_coverage_ratio}, {self.max_deviation_ratio} and {self.n_neighbours}"
+            )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,7 +83,7 @@ class HrvWindow:
 
     def __init__(self, settings: HrvSettings = HrvSettings()) -> None:
         self._settings = settings
-        self._windows = tuple(_Window(window_s) for window_s in settings.windows_s)
+        self._windows = (_Window(settings.windows_s[0]), _Window(settings.windows_s[1]))
         self._last: _Mark | None = None
 
     def add(self, beat: Beat, *, is_doubtful: bool = False) -> None:
@@ -105,7 +114,7 @@ class HrvWindow:
             return
         self._last.is_conducted = self._last.is_normal = False
         n_doubtful = 0
-        for interval in reversed(self._longest.intervals):
+        for interval in reversed(self._windows[1].intervals):
             if interval.end_ns <= from_ns:
                 break
             interval.conducted_us = None
@@ -113,23 +122,21 @@ class HrvWindow:
             n_doubtful += 1
         self._judge(n_doubtful)
 
-    def values(self, at_ns: int) -> tuple[Hrv, ...]:
-        """Return the variability of each window of the settings, ending at `at_ns`."""
-        return tuple(window.hrv(at_ns, self._settings.min_coverage_ratio) for window in self._windows)
+    def values(self, at_ns: int) -> tuple[Hrv, Hrv]:
+        """Return the variability of the shorter and of the longer window, each ending at `at_ns`."""
+        short, long = self._windows
+        least = self._settings.min_coverage_ratio
+        return short.hrv(at_ns, least), long.hrv(at_ns, least)
 
     def reset(self) -> None:
         """Forget every beat."""
-        self._windows = tuple(_Window(window_s) for window_s in self._settings.windows_s)
+        self._windows = (_Window(self._settings.windows_s[0]), _Window(self._settings.windows_s[1]))
         self._last = None
-
-    @property
-    def _longest(self) -> _Window:
-        return max(self._windows, key=_Window.span)
 
     def _judge(self, n_new: int) -> None:
         """Decide anew about the last `n_new` intervals and those that have them for neighbours."""
         n = self._settings.n_neighbours
-        recent = list(islice(reversed(self._longest.intervals), n_new + 2 * n + 1))[::-1]
+        recent = list(islice(reversed(self._windows[1].intervals), n_new + 2 * n + 1))[::-1]
         lengths_us = [interval.conducted_us if interval.is_normal else None for interval in recent]
         n_judged = min(n_new + n, len(recent))
         for k in range(len(recent) - n_judged, len(recent)):
@@ -197,10 +204,6 @@ class _Window:
         self._n = self._sum_us = self._squares_us2 = 0
         self._n_steps = self._step_squares_us2 = self._n_above_50 = 0
         self._n_pairs = self._n_jumps = 0
-
-    def span(self) -> float:
-        """Return its length in seconds."""
-        return self._span_s
 
     def holds(self, interval: _Interval) -> bool:
         """Return whether `interval` is counted here; intervals end one after the other."""

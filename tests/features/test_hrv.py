@@ -262,6 +262,17 @@ def test_a_time_line_that_goes_back_begins_anew():
     assert window.values(beats[-1].at_ns) == fed(beats).values(beats[-1].at_ns)
 
 
+@pytest.mark.parametrize(
+    "kwargs",
+    [{"windows_s": (300.0, 60.0)}, {"min_coverage_ratio": 1.5}, {"n_neighbours": 0}],
+    ids=lambda kwargs: next(iter(kwargs)),
+)
+def test_settings_without_sense_are_refused(kwargs):
+    """The error says what was expected and what was given."""
+    with pytest.raises(ValueError, match="expected"):
+        HrvSettings(**kwargs)
+
+
 def test_memory_is_bounded():
     """Two hours of beats, and nobody asks: no more than five minutes are kept."""
     window = fed(train([500.0] * 14_400))
