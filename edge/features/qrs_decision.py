@@ -17,53 +17,18 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from edge.features.qrs_levels import LeadLevel, median_of
+from edge.features.qrs_likeness import KnownComplexes
+from edge.features.qrs_settings import DecisionSettings
 from edge.features.qrs_signal import Candidates, QrsSignal
 
 # Rejected candidates kept; a maximum every 0.18 s at most, so they reach back further than any search.
 _N_REJECTED = 32
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class DecisionSettings:
-    """The numbers of the decision rules; all are round and none belongs to a database."""
-
-    floor_mv: float = 0.15
-    """Smallest detection signal taken for a QRS complex: monitors must not count below 0.15 mV (IEC 60601-2-27)."""
-    least_threshold: float = 0.2
-    """The threshold is never below this share of the usual beat, however quiet the signal."""
-    refractory_s: float = 0.18
-    """Two QRS complexes are never closer: 0.2 s in Pan and Tompkins, a little less to count up to 300 bpm."""
-    t_wave_s: float = 0.36
-    """Within this time after a beat a maximum must pass the slope test (Pan and Tompkins)."""
-    t_wave_slope_ratio: float = 0.5
-    """A T wave's slope is below this share of the slope of the beat before it (Pan and Tompkins)."""
-    tall_t_wave_ratio: float = 0.65
-    """So is a maximum whose slope and height are both below this share: a T wave of 1.2 mV and 180 ms behind a QRS
-    complex of 1 mV and 100 ms (IEC 60601-2-27) has 0.59 of its slope and 0.52 of its height."""
-    replace_s: float = 0.3
-    """A beat is held back this long, because a larger maximum may show that it was a P wave."""
-    replace_ratio: float = 1.3
-    """How much larger that maximum must be (own choice)."""
-    search_back_rr: float = 1.66
-    """Look back once this many RR medians passed without a beat (Pan and Tompkins)."""
-    search_back_ratio: float = 0.5
-    """Share of the threshold that is enough then (Pan and Tompkins, in amplitude)."""
-    search_back_reach_s: float = 4.0
-    """A missed beat is not looked for further back: at 20 bpm a beat at any place of a missed interval lies at most
-    3.5 s before the search, and the samples of older ones are no longer kept."""
-    decay_half_life_s: float = 0.5
-    """In a pause longer than ``search_back_rr`` medians the threshold halves each half second: a tenfold drop of
-    the amplitude is followed within 3 s."""
-    between_ratio: float = 1.2
-    """In a pause the threshold stays this far above the usual maximum between two beats, so that P waves without a
-    QRS complex are not counted (own choice)."""
-    between_half_life_s: float = 20.0
-    """How fast that bound sinks, in case the amplitude itself has dropped: P waves stay uncounted for 6 s, longer
-    than an asystole takes to be alarmed (own choice)."""
-    clear_ratio: float = 3.0
-    """A lead shows beats clearly where they are this much larger than all that lies between them (own choice)."""
-    learning_s: float = 1.5
-    """Beat levels start from the largest maximum in this time after the first one above the floor (own choice)."""
+# The quietest third is never taken for less: what a lead adds to the fused energy is bounded in the same way.
+_LEAST_FLOOR = 0.02
+# Candidates from this share of the usual beat on are remembered, in case they come again.
+_NOTICED = 0.4
 
 
 @dataclass(slots=True)
@@ -126,6 +91,7 @@ class QrsDecision:
         self._learning: list[tuple[Candidates, int]] = []
         self._noise: deque[float] = deque(maxlen=8)
         self._noise_level = 0.0
+        self._known = KnownComplexes()
         self._between: deque[float] = deque(maxlen=16)
         self._rejected: list[_Rejected] = []
         self._rr: deque[int] = deque(maxlen=8)
@@ -208,7 +174,9 @@ class QrsDecision:
             self._search_back(at, out)  # before all else: it changes the levels
         last = self._last
         strength = self._strength(candidates.heights[k], candidates.weights[k])
-        threshold = usual = self._usual_threshold(candidates, k)
+        threshold = usual = self._usual_threshold(candidates, k, strength)
+        if strength > _NOTICED:
+            self._known.notice(candidates.shapes[k], self._scales(candidates.weights[k]))
         is_late = False
         if last is not None and at > self._deadline:
             lowered = self._lowered(threshold, at, 1.0)
@@ -259,11 +227,31 @@ class QrsDecision:
         least = 0.5 / self._n_leads**2
         return max(height for height, weight in zip(heights, weights, strict=True) if weight > least)
 
-    def _usual_threshold(self, candidates: Candidates, k: int) -> float:
-        """Return the threshold for a candidate: midway, on a logarithmic scale, between noise and beats."""
+    def _usual_threshold(self, candidates: Candidates, k: int, strength: float) -> float:
+        """Return the threshold for a candidate: midway, on a logarithmic scale, between noise and beats.
+
+        Where it is quiet, that is all.  In noise, what comes early or looks like no known complex must be stronger, up
+        to the strength of the usual beat.
+        """
+        settings = self._settings
         usual = sum(weight * level for weight, level in zip(candidates.weights[k], self._levels, strict=True))
-        noise = max(self._noise_level, min(1.0, candidates.floors[k] / usual))
-        return max(self._settings.least_threshold, math.sqrt(noise))
+        floor = min(max(candidates.floors[k] / usual, _LEAST_FLOOR), settings.largest_noise)
+        noise = max(floor, min(self._noise_level, settings.largest_noise))
+        threshold = max(settings.least_threshold, math.sqrt(noise))
+        quiet, noisy = settings.noisy_floor
+        if strength < threshold or floor < quiet:
+            return threshold
+        likeness = self._known.likeness(candidates.shapes[k], self._scales(candidates.weights[k]))
+        doubt = settings.likeness_weight * (1.0 - max(0.0, likeness))
+        if self._last is not None and self._rr:
+            early = (candidates.at[k] - self._last.at) / median_of(self._rr)
+            doubt -= settings.early_weight * math.log(min(max(early, 0.2), 1.0))
+        share = min(1.0, math.log(floor / quiet) / math.log(noisy / quiet))
+        return max(threshold, min(1.0, threshold * math.exp(share * doubt)))
+
+    def _scales(self, weights: Sequence[float]) -> list[float]:
+        """Return what makes the curves of all leads comparable: their beats equal, their weights heeded."""
+        return [math.sqrt(weight) / level for weight, level in zip(weights, self._levels, strict=True)]
 
     def _lowered(self, threshold: float, at: int, share: float) -> float:
         settings = self._settings
@@ -282,8 +270,7 @@ class QrsDecision:
         if last is not None:
             self._rr.append(min(at - last.at, round(3.0 * self._rate_hz)))
             self._measure_between(candidates, k, last.at)
-        usual = max(self._settings.least_threshold, math.sqrt(self._noise_level))
-        if strength < self._settings.search_back_ratio * usual:
+        if strength < self._settings.search_back_ratio * self._settings.least_threshold:
             # Only the decay in a pause let it pass: the amplitude has dropped, and the old one is forgotten.
             for lead in self._leads:
                 lead.beats.clear()
@@ -292,6 +279,10 @@ class QrsDecision:
             self._between.clear()
         for lead, height in zip(self._leads, heights, strict=True):
             lead.beats.append(height)
+        self._known.learn(candidates.shapes[k], self._scales(weights))
+        if is_late and strength in self._noise:  # it was taken for noise before it was searched back
+            self._noise.remove(strength)
+            self._noise_level = median_of(self._noise) if self._noise else 0.0
         self._measure_levels()
         self._last = Detection(
             at=at,
@@ -326,7 +317,7 @@ class QrsDecision:
 
     def _reject(self, strength: float) -> None:
         self._noise.append(strength)
-        self._noise_level = min(1.0, median_of(self._noise))
+        self._noise_level = median_of(self._noise)
 
     def _measure_levels(self) -> None:
         for lead in self._leads:

@@ -25,6 +25,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage, signal
 
+from edge.features.qrs_likeness import N_SHIFT
+
 Rows = NDArray[np.float64]
 """Shape (n_leads, n_samples) unless said otherwise."""
 
@@ -47,6 +49,8 @@ _FLOOR_SHARE = 0.35
 _STEP_S = 0.13
 _STEP_ENDS_S = 0.04
 _STEP_RATIO = 0.95
+# Half the length of the curve that is compared with the usual complex.
+_SHAPE_S = 0.08
 # What is left of the energy of a step.
 _STEP_LEFT = 0.1
 
@@ -86,6 +90,8 @@ class Candidates:
     """What the leads count, by lead; the sum is 1."""
     floors: list[float]
     """Fused energy of the quietest third of the second before."""
+    shapes: NDArray[np.float64]
+    """The band-passed leads around the candidates, shape (n_candidates, n_leads, n_samples)."""
 
 
 class QrsSignal:
@@ -223,6 +229,8 @@ class QrsSignal:
             heights = self._around(at, -n_together, n_together + 1, 3).max(axis=2)
             weights = self._fusion.weights_at(at + self._first).T.tolist()
         heights[steps] *= _STEP_LEFT
+        n_shape = round(_SHAPE_S * rate) + N_SHIFT
+        shapes = np.ascontiguousarray(self._around(at - round(self.delay), -n_shape, n_shape + 1, 1).transpose(1, 0, 2))
         n_floor = round(_FLOOR_S * rate)
         quiet = self._rows[-1][at[:, None] + np.arange(1 - n_floor, 1)]
         rank = int(_FLOOR_SHARE * n_floor)
@@ -235,6 +243,7 @@ class QrsSignal:
             before=before.T.tolist(),
             weights=weights,
             floors=floors.tolist(),
+            shapes=shapes,
         )
 
     def _around(self, at: NDArray[np.int64], first: int, end: int, kind: int) -> NDArray[np.float64]:

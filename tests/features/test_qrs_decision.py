@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from edge.features.qrs_decision import DecisionSettings, QrsDecision
+from edge.features.qrs_decision import QrsDecision
+from edge.features.qrs_settings import DecisionSettings
 from edge.features.qrs_signal import Candidates, FusionSettings, QrsSignal
 
 RATE_HZ = 100.0
@@ -21,6 +22,7 @@ def candidate(at, height):
         before=[[0.0, 0.0]],
         weights=[[0.5, 0.5]],
         floors=[0.0],
+        shapes=np.zeros((1, 2, 23)),
     )
 
 
