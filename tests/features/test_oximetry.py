@@ -9,6 +9,8 @@ from edge.conditioning.ppg_quality import PpgQuality
 from edge.features.oximetry import GENERIC_CURVE, Oximetry, OximetrySettings, saturation_pct
 from edge.features.pulse_beats import PulseBeats
 from edge.messages import SensorStatus, Tick
+from firmware_bridge.virtual.patient import VirtualPatient
+from firmware_bridge.virtual.scenario import PatientSettings, Scenario, Step
 from tests.features.pulse_signals import INFRARED, PPG, RED, blocks, feet_at, ppg
 
 RATE_HZ = 100.0
@@ -141,3 +143,15 @@ def test_a_table_that_does_not_fall_is_refused(calibration):
     """A saturation that rises with R comes from a ratio upside down."""
     with pytest.raises(ValueError, match="expected"):
         OximetrySettings(calibration=calibration)
+
+
+@pytest.mark.parametrize("spo2_pct", [70.0, 80.0, 88.0, 94.0, 98.0, 100.0])
+def test_the_virtual_patient_is_measured_within_one_percent(spo2_pct):
+    """With the table of its front end the saturation is right from 70 to 100 %."""
+    scenario = Scenario(patient=PatientSettings(seed=7), steps=(Step(at_s=0.0, spo2_pct=spo2_pct, perfusion_pct=1.0),))
+    values = VirtualPatient(scenario).take(30.0)
+    assert values.ppg_rate_hz == RATE_HZ
+
+    found = estimates(values.ppg, OximetrySettings(calibration=GENERIC_CURVE))["spo2_pct"]
+
+    assert [estimate.value for estimate in found[14:]] == pytest.approx([spo2_pct] * (len(found) - 14), abs=1.0)

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
+from edge.conditioning.ppg_quality import PpgQuality
 from edge.features.pulse_beats import PulseBeats
 from edge.messages import ChannelKind, Quality
 from tests.features.pulse_signals import INFRARED, PPG, RED, blocks, feet_at, ppg, run, tangent_lag_s
@@ -164,3 +167,63 @@ def test_a_pulse_is_told_within_a_second_and_a_half():
 
     assert max(delays_s) < 1.2
     assert PPG.kind is ChannelKind.PPG
+
+
+@settings(max_examples=20)
+@given(gain=st.floats(1e-3, 1e5), level=st.floats(-10.0, 10.0), rate_bpm=st.floats(40.0, 180.0))
+def test_gain_and_level_do_not_matter(gain, level, rate_bpm):
+    """The same wave in another unit, on another level, has the same feet."""
+    wave = ppg(feet_at(rate_bpm, 15.0), 16.0)
+
+    plain = run(PulseBeats(), blocks(wave))
+    scaled = run(PulseBeats(), blocks(gain * (wave + level)))
+
+    assert found_s(scaled) == pytest.approx(found_s(plain), abs=1e-4)
+
+
+@settings(max_examples=20)
+@given(seed=st.integers(0, 2**32 - 1))
+def test_an_irregular_pulse_is_found_beat_by_beat(seed):
+    """However irregular the heart, every pulse of usual strength is found once."""
+    rng = np.random.default_rng(seed)
+    feet = 0.3 + np.cumsum(np.clip(rng.normal(0.8, 0.2, 30), 0.5, 1.6))
+
+    found = found_s(run(PulseBeats(), blocks(ppg(feet, feet[-1] + 1.2))))
+
+    nearest = np.abs(found[:, None] - feet[None, :]).min(axis=1)
+    missed = np.abs(found[:, None] - feet[None, :]).min(axis=0) > 0.1
+    assert nearest.max() < 0.1
+    assert missed[1:].sum() == 0
+
+
+def test_a_missing_sample_or_two_are_bridged_and_more_are_a_hole():
+    """Two samples without a value change nothing to speak of; three start the detector anew."""
+    values = ppg(feet_at(75.0, 30.0), 31.0)
+    two, three = values.copy(), values.copy()
+    two[1500:1502] = np.nan
+    three[1500:1503] = np.nan
+
+    whole = run(PulseBeats(), blocks(values))
+    bridged = run(PulseBeats(), blocks(two, block_s=0.008))
+    holed = run(PulseBeats(), blocks(three, block_s=0.008))
+
+    assert found_s(bridged) == pytest.approx(found_s(whole), abs=0.02)
+    assert sum(pulse.interval_ms is None for pulse in bridged) == 1
+    assert sum(pulse.interval_ms is None for pulse in holed) == 2
+
+
+def test_an_inverted_wave_has_the_same_feet():
+    """Once the quality says that the wave stands upside down, it is turned."""
+    values = ppg(feet_at(75.0, 40.0), 41.0)
+    quality, upright, inverted = PpgQuality(), PulseBeats(), PulseBeats()
+    found = []
+
+    for block in blocks(-values):
+        for verdict in quality.push(block):
+            inverted.push(verdict)
+        found += inverted.push(block)
+
+    expected = found_s(run(upright, blocks(values)))
+    after = np.array([at for at in found_s(found) if at > 12.0])
+    assert len(after) > 30
+    assert np.abs(after[:, None] - expected[None, :]).min(axis=1).max() < 0.002
