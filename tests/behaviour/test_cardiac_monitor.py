@@ -37,7 +37,7 @@ def test_the_rate_is_right_within_one_beat_a_minute(heart_rate_bpm):
     assert monitor.unlike(wave.beats_s, 5.0, 39.0, tolerance_s=0.08) == ([], [])
 
 
-@pytest.mark.parametrize("rate_hz", [125.0, 250.0, 360.0, 500.0, 1000.0])
+@pytest.mark.parametrize("rate_hz", [125.0, 360.0, 1000.0])
 def test_the_rate_does_not_depend_on_the_sampling(rate_hz):
     """The same 80 a minute at the rates of chest straps, Holter recorders and bedside monitors."""
     monitor = watch(waveforms.regular(80.0, 20.0, rate_hz=rate_hz))
@@ -78,17 +78,15 @@ def test_irregular_rhythms_show_the_rate_of_all_their_beats(make, rate_bpm, tole
     assert monitor.unlike(wave.beats_s, 5.0, 59.0) == ([], [])
 
 
-@pytest.mark.parametrize("t_mv", [0.0, 0.4, 0.8, 1.2])
-@pytest.mark.parametrize("heart_rate_bpm", [60.0, 80.0])
-def test_tall_t_waves_are_not_counted(t_mv, heart_rate_bpm):
+@pytest.mark.parametrize(("heart_rate_bpm", "t_mv"), [(80.0, 0.0), (80.0, 0.6), (80.0, 1.2), (60.0, 1.2)])
+def test_tall_t_waves_are_not_counted(heart_rate_bpm, t_mv):
     """T up to 1.2 mV beside a QRS of 1 mV (100 ms, QT 350 ms, T 180 ms): the rate is that of the QRS complexes."""
     monitor = watch(waveforms.regular(heart_rate_bpm, 40.0, shape=Complex(t_mv=t_mv)))
 
     assert monitor.rates(10, 39) == pytest.approx([heart_rate_bpm] * 30, abs=1.0)
 
 
-@pytest.mark.parametrize("qrs_mv", [0.5, 1.0, 5.0])
-@pytest.mark.parametrize("qrs_ms", [40.0, 80.0, 120.0])
+@pytest.mark.parametrize(("qrs_mv", "qrs_ms"), [(0.5, 40.0), (0.5, 120.0), (1.0, 80.0), (5.0, 40.0), (5.0, 120.0)])
 @pytest.mark.parametrize("heart_rate_bpm", [30.0, 80.0, 200.0])
 def test_beats_of_every_size_and_width_are_counted(qrs_mv, qrs_ms, heart_rate_bpm):
     """QRS complexes of 0.5 to 5 mV and 40 to 120 ms (IEC 60601-2-27): all of them, and nothing else."""
@@ -169,17 +167,16 @@ def test_ventricular_tachycardia_alarms_within_eleven_seconds(make, size_ratio):
     assert monitor.rates(42, 58) == pytest.approx([60 / np.diff(wave.beats_s)[-1]] * 17, abs=3.0)
 
 
-@pytest.mark.parametrize("heart_rate_bpm", [40.0, 75.0, 120.0])
-@pytest.mark.parametrize("stop_s", [30.0, 30.37, 30.81])
+@pytest.mark.parametrize(("heart_rate_bpm", "stop_s"), [(40.0, 20.37), (75.0, 20.0), (75.0, 20.81), (120.0, 20.37)])
 def test_asystole_is_noticed_six_seconds_after_the_last_beat(heart_rate_bpm, stop_s):
     """Disclosed: 4 s without a QRS complex, 1 s for a beat that may still come, at most 1 s to the next full second."""
-    wave = waveforms.standstill(heart_rate_bpm, 50.0, at_s=stop_s)
+    wave = waveforms.standstill(heart_rate_bpm, 35.0, at_s=stop_s)
 
     monitor = watch(wave)
 
     (raised_s,) = monitor.raised_s("asystole")
     assert 4.0 < raised_s - wave.beats_s[-1] <= 6.0
-    assert monitor.rates(38, 49) == [None] * 12
+    assert monitor.rates(28, 34) == [None] * 7
 
 
 def ecg_only(*steps, faults=(), seed=1):
@@ -191,7 +188,7 @@ def ecg_only(*steps, faults=(), seed=1):
     )
 
 
-@pytest.mark.parametrize("seed", [1, 2, 3])
+@pytest.mark.parametrize("seed", [1, 2])
 def test_a_detached_lead_is_no_asystole(seed):
     """A minute with the electrode off: a technical alert and no rate, but nothing is said about the heart."""
     off = Fault(kind=FaultKind.LEAD_OFF, at_s=30.0, duration_s=60.0)
@@ -217,8 +214,7 @@ def test_a_detached_lead_that_hums_is_no_asystole():
     assert monitor.rates(36, 89) == [None] * 54
 
 
-@pytest.mark.parametrize("noise_mv", [0.0, 0.03])
-@pytest.mark.parametrize("seed", [1, 2])
+@pytest.mark.parametrize(("noise_mv", "seed"), [(0.0, 1), (0.03, 1), (0.03, 2)])
 def test_an_asystole_behind_a_detached_lead_is_found_when_the_lead_is_back(noise_mv, seed):
     """The heart stops while the electrode is off; it comes back with noise, and the standstill is told within 15 s."""
     faults = [Fault(kind=FaultKind.LEAD_OFF, at_s=30.0, duration_s=20.0)]
@@ -247,7 +243,7 @@ def test_a_standstill_under_heavy_noise_is_a_technical_alert(noise_mv):
     assert monitor.rates(56, 129) == [None] * 74
 
 
-@pytest.mark.parametrize("seed", [1, 2, 3])
+@pytest.mark.parametrize("seed", [1, 2])
 def test_a_heart_that_beats_behind_noise_is_no_asystole(seed):
     """Lead off, then heavy noise for half a minute, the heart beating all the time: never an asystole."""
     faults = (
@@ -261,8 +257,7 @@ def test_a_heart_that_beats_behind_noise_is_no_asystole(seed):
     assert monitor.usable_share(42.0, 70.0) < 0.2
 
 
-@pytest.mark.parametrize("pulse_ms", [0.1, 0.5])
-@pytest.mark.parametrize("pulse_mv", [2.0, -2.0])
+@pytest.mark.parametrize(("pulse_mv", "pulse_ms"), [(2.0, 0.1), (-2.0, 0.5)])
 def test_small_pacing_pulses_do_not_hide_an_asystole(pulse_mv, pulse_ms):
     """A pacemaker that goes on at 70 a minute after the heart has stopped is not counted."""
     stopped = waveforms.standstill(75.0, 45.0, at_s=20.0, rate_hz=500.0)

@@ -28,13 +28,12 @@ TECHNICAL = {"saturated", "lead-off", "signal-poor", "flat"}
         (FaultKind.NOISE, {"rms_mv": 2.0}, 10.0),
     ],
 )
-@pytest.mark.parametrize("seed", [1, 3])
-def test_beats_and_rate_come_back(kind, parameters, duration_s, seed):
+def test_beats_and_rate_come_back(kind, parameters, duration_s):
     """Every beat from five seconds on, the rate from ten seconds on, and no physiological alert at any time."""
     fault = Fault(kind=kind, at_s=START_S, duration_s=duration_s, parameters=parameters)
     end_s = START_S + duration_s
 
-    monitor, truth = nurse(stories.story(seed=seed, streams=("ecg",), faults=(fault,)), end_s + 25.0)
+    monitor, truth = nurse(stories.story(streams=("ecg",), faults=(fault,)), end_s + 25.0)
 
     true_s = [beat.at_s for beat in truth.beats]
     assert monitor.unlike(true_s, end_s + BEATS_AGAIN_S, end_s + 23.0) == ([], [])
