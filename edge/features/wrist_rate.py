@@ -50,7 +50,7 @@ class WristRateSettings:
     least_confidence: float = 0.6
     """Probability of being within 5 bpm below which no value is given.  On 217 stretches made from the development
     recordings (`benchmarks/bench_wrist.py`: moving light added to resting light, walking, running) 98 of 100 values
-    given were within 5 bpm; of those with a confidence of 0.6-0.7, 93 of 100."""
+    given were within 5 bpm; of those with a confidence of 0.6-0.7, 92 of 100."""
     motion_memory_s: float = 60.0
     """A sensor that has shown its acceleration is not believed without it for this long: a lost stream must not turn
     steps into a pulse.  Afterwards its light is judged alone, as that of a sensor without acceleration (own choice)."""

@@ -229,6 +229,18 @@ def test_missing_samples_leave_their_second_without_a_word():
     assert {activity.level for activity in out} == {ActivityLevel.STILL}
 
 
+def test_one_axis_tells_movement_and_nothing_more():
+    """With one axis of a known unit there is a level, and neither posture nor impact; in raw counts there is nothing."""
+    values = np.vstack([resting(5.0, (1.0, 0.0, 0.0)), fall()])[:, :1]
+    stage = ActivityStage(ActivitySettings(placement=Placement.CHEST))
+
+    out = stage.push(acc_block(values))
+
+    assert [activity.level for activity in out[:5]] == [ActivityLevel.STILL] * 5
+    assert {(activity.posture, activity.impact_mps2) for activity in out} == {(None, None)}
+    assert ActivityStage().push(acc_block(values, unit="1")) == []
+
+
 def test_a_hole_starts_anew():
     """Movement before a hole does not count after it."""
     stage = ActivityStage()
@@ -248,6 +260,14 @@ def test_other_streams_are_passed_over():
     )
 
     assert ActivityStage().push(block) == []
+
+
+def test_impossible_settings_are_refused():
+    """A range of cadences upside down is an error of whoever configures."""
+    with pytest.raises(ValueError, match="cadence_hz"):
+        ActivitySettings(cadence_hz=(2.8, 1.2))
+    with pytest.raises(ValueError, match="still_mps2"):
+        ActivitySettings(still_mps2=0.0)
 
 
 @settings(max_examples=25, deadline=None)
