@@ -31,7 +31,7 @@ NS_PER_S = 1_000_000_000
 _LARGEST_VALUE = 1e12
 _LOST = ("lead-off", "flat", "saturated")
 """After these the electrodes sit elsewhere or the gain is another: what was usual says nothing."""
-_DEEPEST_RATIO = 0.2
+_DEEPEST_RATIO = 0.25
 """Without breaths the usual swing shrinks to this share at the least, else noise would become breath."""
 
 _BOTTOM_RATIO = 0.2
@@ -61,10 +61,11 @@ class BreathSettings:
     min_swing_ohm: float = 0.05
     """Least swing where the unit is Ohm.  Monitors state 0.1 Ohm as the least breath (Mindray V Series, operating
     instructions, specifications of impedance respiration); half of it, because smoothing takes away the rest."""
-    decay_after_s: float = 20.0
-    """After this long without a breath the usual swing begins to shrink (own choice: an apnoea's length)."""
+    decay_after_s: float = 10.0
+    """After this long without a breath the usual swing begins to shrink: half of an apnoea's length, so that breathing
+    which became an eighth as large (a turned body, another gain) is found before it is called one."""
     decay_half_s: float = 10.0
-    """It halves in this time (own choice)."""
+    """It halves in this time (own choice).  The first breath that only the shrunken swing let pass is the new measure."""
     forget_s: float = 120.0
     """After this long without a breath it is learned anew (own choice)."""
     shortest_interval_s: float = 0.75
@@ -259,6 +260,9 @@ class _Turns:
                 self._is_falling = False
                 self._high = value
                 if swing is not None:
+                    if self._usual is not None and swing < self._settings.swing_ratio * self._usual:
+                        self._swings.clear()
+                        self._usual = swing
                     self._learn(swing)
                     return self._low_at, swing
         return None

@@ -62,10 +62,11 @@ class ApnoeaSettings:
     """They must reach this share of the swing that was usual before (own choice; `BreathSettings.swing_ratio` minus its
     tolerance)."""
     cardiac_ratio: float = 0.1
-    """Breaths whose interval is within this of the heart's interval may be the heart (GE CARESCAPE compares rates
+    """Waves whose interval is within this of the heart's last intervals may be the heart (GE CARESCAPE compares rates
     within 5 %; single intervals need more)."""
     small_ratio: float = 0.5
-    """They are the heart if they are also smaller than this share of the usual swing (own choice)."""
+    """They are the heart if they are also smaller than this share of the usual swing (own choice).  A first small wave
+    waits for the next one: what follows it at the heart's interval makes it cardiac as well."""
     n_usual: int = 16
     """The usual swing is the median of this many breaths (own choice: a minute)."""
     n_cardiac: int = 8
@@ -137,6 +138,7 @@ class ApnoeaRule:
         self._source_usable_ns: int | None = None
         self._usable = UsableTime(restart_ns=round(self._settings.apnoea_s * _NS_PER_S))
         self._last: Breath | None = None
+        self._waiting: Breath | None = None
         self._usual: deque[float] = deque(maxlen=self._settings.n_usual)
 
     # --- what comes in --------------------------------------------------------------------------------------
@@ -173,8 +175,25 @@ class ApnoeaRule:
     def _breath(self, breath: Breath) -> list[Condition]:
         if (breath.sensor, breath.stream) != self._source or not breath.quality >= self._settings.min_breath_quality:
             return []
-        if (self._last is not None and breath.at_ns <= self._last.at_ns) or self._is_cardiac(breath):
+        latest = self._waiting or self._last
+        if latest is not None and breath.at_ns <= latest.at_ns:
             return []
+        heart_s = self._heart_intervals_s(breath.at_ns)
+        if heart_s is None:
+            return [*self._release(), *self._accept(breath)]
+        is_at_heart_rate = breath.interval_s is not None and heart_s[0] <= breath.interval_s <= heart_s[1]
+        self._n_cardiac = self._n_cardiac + 1 if is_at_heart_rate else 0
+        if not self._is_small(breath):
+            return [*self._release(), *self._accept(breath)]
+        if is_at_heart_rate:  # and so was the one before
+            self._waiting = None
+            return []
+        outputs = self._release()
+        self._waiting = breath
+        return outputs
+
+    def _accept(self, breath: Breath) -> list[Condition]:
+        """Return what a breath that is certain began or ended."""
         if self._claim.is_active:
             return self._recover(breath)
         outputs = self._missed(breath)
@@ -182,6 +201,11 @@ class ApnoeaRule:
         if not outputs:
             self._usual.append(breath.amplitude)
         return outputs
+
+    def _release(self) -> list[Condition]:
+        """Return what the small breath that waited for the next one began or ended: it was no cardiac wave."""
+        waiting, self._waiting = self._waiting, None
+        return [] if waiting is None else self._accept(waiting)
 
     def _recover(self, breath: Breath) -> list[Condition]:
         """Return the end of the apnoea, once there is breathing and not a gasp."""
@@ -198,23 +222,21 @@ class ApnoeaRule:
 
     # --- what it means --------------------------------------------------------------------------------------
 
-    def _is_cardiac(self, breath: Breath) -> bool:
-        """Return whether what looks like a breath is the heart that moves the chest."""
+    def _heart_intervals_s(self, at_ns: int) -> tuple[float, float] | None:
+        """Return between what intervals the heart's waves come now; None where the heart is not known."""
+        if self._heart_at_ns is None or len(self._rr_ms) < 3:
+            return None
+        if abs(at_ns - self._heart_at_ns) > self._settings.stale_beat_s * _NS_PER_S:
+            return None
+        ratio = self._settings.cardiac_ratio
+        return min(self._rr_ms) / 1000.0 * (1.0 - ratio), max(self._rr_ms) / 1000.0 * (1.0 + ratio)
+
+    def _is_small(self, breath: Breath) -> bool:
+        """Return whether a breath may be the heart that moves the chest, going by its size."""
         settings = self._settings
-        is_known = self._heart_at_ns is not None and (
-            abs(breath.at_ns - self._heart_at_ns) <= settings.stale_beat_s * _NS_PER_S
-        )
-        if not is_known or breath.interval_s is None or len(self._rr_ms) < 3:
-            self._n_cardiac = 0
-            return False
-        rr_s = median(self._rr_ms) / 1000.0
-        if abs(breath.interval_s - rr_s) > settings.cardiac_ratio * rr_s:
-            self._n_cardiac = 0
-            return False
-        self._n_cardiac += 1
-        if len(self._usual) >= settings.n_cardiac:
-            return breath.amplitude < settings.small_ratio * median(self._usual)
-        return self._n_cardiac >= settings.n_cardiac
+        if len(self._usual) < settings.n_cardiac:  # nobody knows what is usual: a long train is the heart
+            return self._n_cardiac >= settings.n_cardiac
+        return breath.amplitude < settings.small_ratio * median(self._usual)
 
     def _missed(self, breath: Breath) -> list[Condition]:
         """Return the apnoea that `breath` ended before a tick could tell."""
@@ -225,13 +247,20 @@ class ApnoeaRule:
 
     def _time_passed(self, at_ns: int) -> list[Condition]:
         settings = self._settings
+        outputs: list[Condition] = []
+        if self._waiting is not None:
+            heart_s = self._heart_intervals_s(at_ns)
+            due_s = settings.latency_s + (0.0 if heart_s is None else heart_s[1])
+            if at_ns - self._waiting.at_ns < due_s * _NS_PER_S:
+                return []  # the next wave of the heart may still be under way
+            outputs = self._release()
         since_ns = self._usable.begins_at_ns if self._last is None else self._last.at_ns
         if since_ns is None or self._unreadable_now():
-            return []
+            return outputs
         until_ns = at_ns - round(settings.latency_s * _NS_PER_S)
         silent_s = self._usable.between(since_ns, until_ns) / _NS_PER_S
         needed_s = settings.apnoea_s if self._last is not None else settings.first_breath_s
-        return self._begin(at_ns, since_ns, silent_s) if silent_s >= needed_s else []
+        return [*outputs, *(self._begin(at_ns, since_ns, silent_s) if silent_s >= needed_s else [])]
 
     def _unreadable_now(self) -> bool:
         return self._source is not None and any(sensor == self._source[0] for sensor, _, _ in self._unreadable)

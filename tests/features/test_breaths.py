@@ -72,6 +72,17 @@ def test_breathing_that_becomes_shallow_or_deep_is_followed_at_once(depth):
     assert rate_bpm(breaths) == pytest.approx(15, abs=0.5)
 
 
+def test_breathing_that_became_a_sixth_is_found_after_a_pause():
+    """Another posture, another gain: before it would be called an apnoea, and from then on every breath."""
+    values = np.concatenate([breathing(15, 60), 0.16 * breathing(15, 60)]) + noise(120)
+
+    breaths = run(BreathDetector(), blocks(values))
+
+    small = [item.at_ns / S for item in breaths if item.at_ns > 62 * S]
+    assert small[0] < 79
+    assert np.diff(small).max() < 6
+
+
 @pytest.mark.parametrize("heart_bpm", [50, 72, 100])
 def test_the_heart_on_a_breath_is_no_breath(heart_bpm):
     """A cardiac wave of a fifth of the breath's swing leaves the rate as it is."""

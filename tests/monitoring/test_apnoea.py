@@ -235,6 +235,32 @@ def test_waves_at_the_heart_rate_do_not_stop_the_clock():
     assert summary(outputs)[0][2] <= 61 + 23
 
 
+def test_waves_of_a_heart_without_order_do_not_stop_the_clock():
+    """In fibrillation every interval is another one; the first wave comes long after the last breath."""
+    rng = np.random.default_rng(3)
+    intervals_s = rng.uniform(0.5, 1.1, 150)
+    at_s = 1 + np.cumsum(intervals_s)
+    beats = [beat(at, rr_s) for at, rr_s in zip(at_s, intervals_s, strict=True)]
+    waves = [
+        breath(at + 0.2, 12.0 if k == 0 else rr_s, amplitude=0.3)
+        for k, (at, rr_s) in enumerate((at, rr_s) for at, rr_s in zip(at_s, intervals_s, strict=True) if at > 73)
+    ]
+
+    outputs = run(timeline([*train(1, 62), *beats, *waves], 110))
+
+    assert [is_active for _, is_active, _ in summary(outputs)] == [True]
+    assert summary(outputs)[0][2] <= 61 + 24
+
+
+@pytest.mark.parametrize("interval_s", [4.0, 12.0])
+def test_small_breaths_apart_from_the_heart_are_breaths(interval_s):
+    """At 30 % of the usual swing, with a heart at 72/min: nothing is raised."""
+    beats = [beat(at_s, 0.833) for at_s in np.arange(1, 200, 0.833)]
+    small = train(61 + interval_s, 200, interval_s, amplitude=0.3)
+
+    assert run(timeline([*train(1, 62), *beats, *small], 200)) == []
+
+
 def test_fast_deep_breathing_at_the_heart_rate_is_breathing():
     """At 60/min with a heart at 62/min: as large as before, so it is no cardiac wave."""
     beats = [beat(at_s, 0.97) for at_s in np.arange(1, 120, 0.97)]
@@ -305,6 +331,14 @@ def test_a_large_cardiac_wave_does_not_hide_an_apnoea(heart_bpm):
 def test_shallow_breathing_is_no_apnoea(depth):
     """Two minutes at 30 % of the usual depth, with heart and noise."""
     values = stopping(60, 180, 240, depth=depth) + heart(70, 240, swing=0.1) + noise(240)
+
+    assert chain(values, heart_bpm=70) == []
+
+
+@pytest.mark.parametrize("gain", [0.15, 0.2, 6.0])
+def test_another_gain_after_a_movement_is_no_apnoea(gain):
+    """The person turned over: breaths are a sixth as large, or six times, from one to the next."""
+    values = np.concatenate([breathing(15, 90), gain * breathing(15, 90)]) + noise(180, sigma=0.002)
 
     assert chain(values, heart_bpm=70) == []
 
