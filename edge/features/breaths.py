@@ -63,7 +63,7 @@ class BreathSettings:
     instructions, specifications of impedance respiration); half of it, because smoothing takes away the rest."""
     decay_after_s: float = 10.0
     """After this long without a breath the usual swing begins to shrink: half of an apnoea's length, so that breathing
-    which became an eighth as large (a turned body, another gain) is found before it is called one."""
+    which became a fifth as large (a turned body, another gain) is found before it is called one."""
     decay_half_s: float = 10.0
     """It halves in this time (own choice).  The first breath that only the shrunken swing let pass is the new measure."""
     forget_s: float = 120.0

@@ -72,9 +72,9 @@ def test_breathing_that_becomes_shallow_or_deep_is_followed_at_once(depth):
     assert rate_bpm(breaths) == pytest.approx(15, abs=0.5)
 
 
-def test_breathing_that_became_a_sixth_is_found_after_a_pause():
+def test_breathing_that_became_a_fifth_is_found_after_a_pause():
     """Another posture, another gain: before it would be called an apnoea, and from then on every breath."""
-    values = np.concatenate([breathing(15, 60), 0.16 * breathing(15, 60)]) + noise(120)
+    values = np.concatenate([breathing(15, 60), 0.2 * breathing(15, 60)]) + noise(120)
 
     breaths = run(BreathDetector(), blocks(values))
 
