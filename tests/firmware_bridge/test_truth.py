@@ -105,6 +105,15 @@ def test_ordered_intervals_and_heights_are_kept(heart_rate_bpm):
         assert signals.ecg_mv[t_at, 0] - level == pytest.approx(-0.2, abs=0.08)
 
 
+def test_a_wider_qrs_pushes_t_and_leaves_p():
+    """Where only the duration is ordered, T keeps its distance from the end of QRS and P from its beginning."""
+    usual, wide = (patient(**order).take(5.0).truth.beats[2].waves for order in ({}, {"qrs_ms": 150.0}))
+
+    assert wide.qrs_ms == pytest.approx(150.0)
+    assert wide.t_end_s - wide.qrs_end_s == pytest.approx(usual.t_end_s - usual.qrs_end_s)
+    assert wide.pr_ms == pytest.approx(usual.pr_ms)
+
+
 @pytest.mark.parametrize("qrs_mv", [0.1, 1.0, 4.0])
 def test_every_beat_is_as_tall_as_ordered(qrs_mv):
     """Ventricular beats keep their size relative to the usual ones."""
@@ -367,10 +376,16 @@ def test_walking_moves_the_light_with_the_body():
     moved = patient(person={"motion_light_ratio": 0.1}, **walking)
     still = patient(person={"motion_light_ratio": 0.0}, **walking)
 
-    artefact = moved.take(30.0).ppg / still.take(30.0).ppg - 1.0
+    moved_signals = moved.take(30.0)
+    artefact = moved_signals.ppg / still.take(30.0).ppg - 1.0
 
     assert artefact[:, 0] == pytest.approx(artefact[:, 1])
     assert artefact[:, 0] == pytest.approx(moved.light_motion(np.arange(30_000) / RATE_HZ), abs=1e-9)
+    chest = np.repeat(moved_signals.acceleration_mps2 @ patient_module.LIGHT_PER_AXIS, RATE_HZ // 50)
+    lags_ms = np.arange(0, 200, 10)
+    likeness = [np.corrcoef(chest[10_000:29_000], artefact[10_000 + lag : 29_000 + lag, 0])[0, 1] for lag in lags_ms]
+    # A sample of the acceleration stands for 20 ms, so that it seems 10 ms late itself.
+    assert lags_ms[int(np.argmax(likeness))] == pytest.approx(1000 * patient_module.LIGHT_LAG_S - 10, abs=15)
     power = np.abs(np.fft.rfft(artefact[10_000:, 0]))
     assert np.fft.rfftfreq(20_000, 1 / RATE_HZ)[power.argmax()] == pytest.approx(1.8, abs=0.06)
     assert 0.02 < np.ptp(artefact[10_000:, 0]) < 0.2
