@@ -9,8 +9,8 @@ What must never look like a loose electrode:
 * a heart that stands still: *flat* means less than any live electrode gives (no more than one step of the converter
   from lowest to highest value over a whole second), and noise is never held against less than 0.3 mV of QRS complex,
   so that an asystole with electrode noise or P waves stays usable;
-* a heart without rest between its beats (ventricular tachycardia, flutter, fibrillation): where the last seconds are
-  one large regular wave, noise between beats is no argument.
+* a heart without rest between its beats (ventricular tachycardia, flutter, fibrillation, wide paced complexes): where
+  the last seconds are one large regular wave, or beats that repeat each other, noise between beats is no argument.
 """
 
 from __future__ import annotations

@@ -32,7 +32,10 @@ _REST_SHARE = 1.0 / 3.0
 _WAVE_BAND = FilterSettings(band_hz=(1.0, 15.0), order=2)
 _N_WAVES = 4
 _N_WARM_UP = 1
+_LAGS_S = (0.25, 1.6)
+"""Intervals of 240 to 37 beats a minute."""
 _LARGEST_MV = 1e9
+_TINY = 1e-24
 _CLIPPED_FROM_MV = 1.0
 _MAINS_HZ = (50.0, 60.0)
 
@@ -147,12 +150,9 @@ class QualityFeatures:
         ----------
         .. [1] Kuo and Dillman (1978), as restated in doi:10.1186/1475-925X-4-60.
         """
-        assert self._slow is not None
-        n_after = (len(self._whole) - 1 - second) * self._n
-        if self._n_known - n_after < self._n_kept:
+        window = self._window(second, lead)
+        if window is None:
             return None
-        end = self._slow.shape[1] - n_after
-        window = self._slow[lead, end - self._n_kept : end]
         sos = design(_WAVE_BAND, self._rate_hz)
         waves, _ = signal.sosfilt(sos, window, zi=signal.sosfilt_zi(sos) * window[0])
         curve = np.asarray(waves[_N_WARM_UP * self._n :], dtype=np.float64)
@@ -163,6 +163,33 @@ class QualityFeatures:
             return 1.0
         late, early = curve[n_half:], curve[:-n_half]
         return float(np.abs(late + early).sum() / (np.abs(late).sum() + np.abs(early).sum()))
+
+    def repetition(self, second: int, lead: int) -> float | None:
+        """Return how alike the beats of the four seconds up to `second` are: 1 where one is like the next.
+
+        It is the largest autocorrelation of the 5-20 Hz band at a lag that a beat-to-beat interval can have.  None
+        while there is too little signal.
+        """
+        window = self._window(second, lead)
+        if window is None:
+            return None
+        n = _N_WAVES * self._n
+        band = np.convolve(window, self._kernels[0], mode="valid")[-n:]
+        spectrum = np.fft.rfft(band, 2 * n)
+        products = np.fft.irfft(spectrum * spectrum.conj())[:n]
+        energy = np.concatenate([np.zeros(1), np.cumsum(band * band)])
+        lags = np.arange(round(_LAGS_S[0] * self._rate_hz), round(_LAGS_S[1] * self._rate_hz))
+        size = np.sqrt(energy[n - lags] * (energy[n] - energy[lags]))
+        return float((products[lags] / np.maximum(size, _TINY)).max())
+
+    def _window(self, second: int, lead: int) -> Floats | None:
+        """Return the averaged samples of the five seconds up to `second`; None while there are fewer."""
+        assert self._slow is not None
+        n_after = (len(self._whole) - 1 - second) * self._n
+        if self._n_known - n_after < self._n_kept:
+            return None
+        end = self._slow.shape[1] - n_after
+        return self._slow[lead, end - self._n_kept : end]
 
     def _measure_bands(self, table: Floats, slow: Floats) -> None:
         if self._slow is None:  # before the first sample the signal was as flat as it

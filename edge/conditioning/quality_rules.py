@@ -53,6 +53,10 @@ class QualitySettings:
     """Leakage below this is one large regular wave; the fibrillation alarm begins at 0.406 (Kuo and Dillman 1978)."""
     wave_mv: float = 0.3
     """A wave with a smaller range in the last second is none (own choice, three times the fibrillation alarm's)."""
+    least_repetition: float = 0.85
+    """From this autocorrelation on it is beats that leave no rest (wide, fast, paced), and no noise.  Of some 9,700
+    doubtful seconds of ten MIT-BIH records under noise at 12 and 6 dB one in a hundred reached 0.8, next to none 0.9;
+    wide paced complexes at 110 and 150 bpm of the virtual patient give 0.99."""
     beatless_kurtosis: float = 5.0
     """A lead with less shows no beats: Gaussian noise has 3."""
     beating_kurtosis: float = 10.0
@@ -216,7 +220,7 @@ class _Lead:
             swing=swing,
         )
         noise = index_of(causes.share())
-        if noise < settings.min_quality and self._is_wave(second, figures):
+        if noise < settings.min_quality and self._is_heart(second, figures):
             noise = settings.min_quality
         mains = _MAINS_LEFT * _largest_wave(figures.mains) / scale
         parts = (
@@ -238,12 +242,16 @@ class _Lead:
         last, self._swing = self._swing, max(means) - min(means)
         return max(last, self._swing)
 
-    def _is_wave(self, second: int, figures: Figures) -> bool:
-        """Return whether the last seconds are one large regular wave."""
-        if figures.high - figures.low < self._settings.wave_mv:
+    def _is_heart(self, second: int, figures: Figures) -> bool:
+        """Return whether the last seconds are one large regular wave, or beats that repeat each other."""
+        settings = self._settings
+        if figures.high - figures.low < settings.wave_mv:
             return False
         leakage = self._features.leakage(second, self._column)
-        return leakage is not None and leakage < self._settings.wave_leakage
+        if leakage is not None and leakage < settings.wave_leakage:
+            return True
+        repetition = self._features.repetition(second, self._column)
+        return repetition is not None and repetition >= settings.least_repetition
 
 
 def millivolts(channel: Channel) -> float:

@@ -93,3 +93,21 @@ def test_leakage_needs_five_seconds():
 
     assert stage.leakage(3, 0) is None
     assert stage.leakage(4, 0) is not None
+
+
+def test_repetition_tells_a_rhythm_from_noise():
+    """Beats that are alike come round again, however wide they are; noise in the same band does not."""
+    time_s = np.arange(6 * RATE) / RATE
+    beats = np.exp(-0.5 * ((time_s % 0.5 - 0.25) / 0.05) ** 2)
+    noise = np.random.default_rng(1).standard_normal(6 * RATE)
+
+    of_beats, of_noise = (measure(values)[0].repetition(5, 0) for values in (beats, noise))
+
+    assert of_beats > 0.95
+    assert of_noise < 0.6
+
+
+def test_repetition_of_nothing_is_none_at_all():
+    """A flat line has no beats that could be alike."""
+    assert measure(np.zeros(6 * RATE))[0].repetition(5, 0) == 0.0
+    assert measure(np.zeros(4 * RATE))[0].repetition(3, 0) is None

@@ -6,7 +6,7 @@ import pytest
 
 from edge.conditioning.quality_index import ErrorCauses, index_of, share_of
 
-CLEAN = {"in_band": 0.005, "muscle": 0.009, "unsteady": 0.07, "swing": 0.36}
+CLEAN = {"in_band": 0.004, "muscle": 0.009, "unsteady": 0.07, "swing": 0.36}
 
 
 @pytest.mark.parametrize("index", [0.2, 0.6, 0.9, 1.0])
