@@ -126,6 +126,8 @@ class EcgVitals:
         # Counted to where the signal was seen, not to now: a cable that was pulled is no slowing heart.
         seen_until_ns = min(at_ns, latest.at_ns)
         running_ms = (seen_until_ns - last_ns) / _NS_PER_MS - 1000.0 * self._settings.beat_delay_s
+        if self._beats_at_ns[-1] != last_ns:
+            running_ms = 0.0  # a doubtful beat came since: nothing is certain of a pause
         rate = heart_rate_bpm(rr_ms, running_ms)
         return (None, "too-few-beats") if rate is None else (rate, None)
 

@@ -21,6 +21,12 @@ class EstimatesSettings:
     direct_first: tuple[str, ...] = ("pulses", "calibrated", "fusion")
     """Methods in order of preference, by the first part of their name; the others follow.  Counted pulses are beat by
     beat, a spectrum is an average over 8 s."""
+    inferred: tuple[str, ...] = ("respiratory_rate_bpm",)
+    """Measures that are shown but not alarmed on unless `witness` is part of the method: the best of 314 algorithms that
+    take breathing from an ECG scatter by 4.7 breaths a minute (Charlton 2016, doi:10.1088/0967-3334/37/4/610), while the
+    lower alarm limit lies 4 below a normal rate."""
+    witness: str = "impedance"
+    """The way of finding it that sees the chest move."""
     switch_margin: float = 0.2
     """Another source of the same method is taken when its quality is this much better (own choice)."""
 
@@ -62,6 +68,7 @@ class Estimates:
                 quality=None if absent is not None else estimate.quality,
                 source=f"{estimate.sensor}/{estimate.stream}",
                 method=estimate.method,
+                is_alarmed=measure not in self._settings.inferred or self._settings.witness in estimate.method,
             )
         return out
 

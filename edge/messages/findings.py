@@ -176,6 +176,8 @@ class Measurement:
     """When it was measured, where that is not now: a cuff pressure, a spot temperature."""
     trend_per_h: float | None = None
     """Change per hour over the recent past, in ``unit`` per hour; None where that is not known."""
+    is_alarmed: bool = True
+    """Whether alarm limits apply; not to what is only inferred from another organ's signal."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

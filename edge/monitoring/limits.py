@@ -140,7 +140,10 @@ class LimitMonitor:
         self._vitals_at_ns = item.at_ns
         outputs = []
         for side in self._sides:
-            outputs += side.judge(item.measurements.get(side.limit.measure), item.at_ns, self._stale_ns)
+            measurement = item.measurements.get(side.limit.measure)
+            if measurement is not None and not measurement.is_alarmed:
+                measurement = Measurement(value=None, unit=measurement.unit, absent="only inferred")
+            outputs += side.judge(measurement, item.at_ns, self._stale_ns)
         return outputs
 
     def reset(self, reason: str) -> None:  # noqa: ARG002 - the stage shape

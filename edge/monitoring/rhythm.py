@@ -51,6 +51,8 @@ class RhythmSettings:
     """Name of the streams that carry an ECG; beats of others (a pulse wave) are left to the limits."""
     switch_s: float = 10.0
     """A second ECG takes over when the first has been unusable for this long (own choice)."""
+    near_noise_s: float = 5.0
+    """A ventricular beat this soon after unusable signal makes no run and no count, only a tachycardia (own choice)."""
     rates: RateSettings = field(default_factory=RateSettings)
     """No beat, too few, too many."""
     ventricular: VentricularSettings = field(default_factory=VentricularSettings)
@@ -193,7 +195,9 @@ class RhythmRules:
         is_ventricular = self._ventricular.is_ventricular(beat)
         is_ectopic = any(self._ventricular.is_ectopic(item) for item in (previous, beat) if item is not None)
         outputs += self._rates.beat(beat, rr_ms)
-        outputs += self._ventricular.beat(beat)
+        from_ns = beat.at_ns - round(self._settings.near_noise_s * _NS_PER_S)
+        is_near_noise = not self._usable.is_whole(from_ns, beat.at_ns)
+        outputs += self._ventricular.beat(beat, is_near_noise=is_near_noise)
         outputs += self._irregularity.beat(beat, rr_ms, is_ectopic=is_ectopic)
         if not self._asystole.is_active and self._fibrillation.onset is None:
             label, onset = self._named(beat, rr_ms, is_ventricular=is_ventricular)

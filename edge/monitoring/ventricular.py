@@ -64,6 +64,7 @@ class VentricularRules:
         self._frequent = Claim("frequent-ventricular-beats", Priority.LOW)
         self._run: deque[Beat] = deque(maxlen=256)
         self._run_at_ns: int | None = None
+        self._n_certain = 0
         self._n_other = 0
         self._usual_ms: deque[float] = deque(maxlen=32)
         self._minute_ns: deque[int] = deque(maxlen=512)
@@ -87,8 +88,17 @@ class VentricularRules:
         is_unlike = beat.similarity is not None and beat.similarity < self._settings.likeness
         return is_unlike or beat.kind in {BeatKind.VENTRICULAR, BeatKind.FUSION}
 
-    def beat(self, beat: Beat) -> list[Condition]:
-        """Return what `beat`, which is no noise suspect, began or ended."""
+    def beat(self, beat: Beat, *, is_near_noise: bool = False) -> list[Condition]:
+        """Return what `beat`, which is no noise suspect, began or ended.
+
+        Parameters
+        ----------
+        beat : Beat
+            The beat.
+        is_near_noise : bool
+            Whether the signal was unusable shortly before: an odd beat there is more likely noise than a heart beat, so
+            it counts for a tachycardia only.
+        """
         is_ventricular = self.is_ventricular(beat) or (self._tachycardia.is_active and self._goes_on(beat))
         outputs = self._break_run(beat.at_ns) if self._is_late(beat.at_ns) else []
         self._pattern.append((beat, is_ventricular))
@@ -103,7 +113,9 @@ class VentricularRules:
             return outputs
         self._n_other = 0
         self._run.append(beat)
-        self._minute_ns.append(beat.at_ns)
+        if not is_near_noise:
+            self._minute_ns.append(beat.at_ns)
+            self._n_certain += 1
         if len(self._run) >= self._settings.n_tachycardia:
             outputs += self._long_run(beat)
         return [*outputs, *self._count(beat.at_ns)]
@@ -152,7 +164,7 @@ class VentricularRules:
     def _long_run(self, beat: Beat) -> list[Condition]:
         rate_bpm = self._rate_bpm(self._settings.n_tachycardia)
         if rate_bpm <= self._settings.tachycardia_bpm:
-            return self._name_run(beat.at_ns)
+            return self._name_run(beat.at_ns) if self._n_certain >= self._settings.n_run else []
         if not (self._is_steady() or len(self._run) >= self._settings.n_unsteady):
             return []
         return self._tachycardia.begin(
@@ -168,9 +180,11 @@ class VentricularRules:
 
     def _break_run(self, at_ns: int) -> list[Condition]:
         outputs = []
-        if len(self._run) >= self._settings.n_run and self._is_steady() and not self._tachycardia.is_active:
+        is_run = self._n_certain >= self._settings.n_run and self._is_steady()
+        if is_run and not self._tachycardia.is_active:
             outputs = self._name_run(at_ns)
         self._run.clear()
+        self._n_certain = 0
         return outputs
 
     def _name_run(self, at_ns: int) -> list[Condition]:

@@ -73,3 +73,13 @@ def test_of_two_sensors_the_one_in_use_stays_unless_the_other_is_clearly_better(
     clearly = board.measurements(11 * NS_PER_S)["pulse_rate_bpm"].source
 
     assert (slightly, clearly) == ("watch/ppg", "finger/ppg")
+
+
+def test_breathing_inferred_from_the_heart_is_shown_but_not_alarmed_on():
+    """What an ECG says of breathing scatters by more than lies between a normal rate and the limit."""
+    inferred = estimate(7, measure="respiratory_rate_bpm", method="fusion:ecg+ppg")
+    seen = estimate(7, measure="respiratory_rate_bpm", method="fusion:impedance+ecg")
+
+    assert shown(inferred, measure="respiratory_rate_bpm").is_alarmed is False
+    assert shown(seen, measure="respiratory_rate_bpm").is_alarmed is True
+    assert shown(estimate(170)).is_alarmed is True

@@ -326,3 +326,14 @@ def test_a_poor_light_signal_does_not_touch_the_heart_rate():
 
     assert rate(vitals) == pytest.approx(120)
     assert (vitals.quality, vitals.reasons) == (0.9, ())
+
+
+def test_a_doubtful_beat_is_no_pause():
+    """At 200/min a bad second hides three beats: the rate must not sink as if the heart had waited for them."""
+    beats = list(np.arange(0.3, 30, 0.3))
+    out = live(beats, 30, bad=dict.fromkeys((15, 17, 19, 21, 23), ("motion",)))
+
+    shown = [rate(out[second]) for second in range(14, 26) if rate(out[second]) is not None]
+
+    assert shown
+    assert all(value == pytest.approx(200, abs=5) for value in shown)

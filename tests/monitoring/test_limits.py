@@ -217,3 +217,16 @@ def test_no_signal_makes_alerts_flap(name):
             n_raised += sum(out.revision == 1 for out in alerts.push(item))
 
     assert n_raised <= 61
+
+
+def test_a_value_that_is_only_inferred_raises_nothing():
+    """A breathing rate guessed from the heart is shown; nobody is called for it, however long it is low."""
+    limit = Limit(measure="respiratory_rate_bpm", low=8)
+    monitor, outputs = LimitMonitor(LimitSettings(limits=(limit,))), []
+
+    for at_s in range(120):
+        guessed = Measurement(value=6.0, unit="/min", is_alarmed=False)
+        item = Vitals(at_ns=at_s * S, measurements={limit.measure: guessed}, coverage_pct=100.0, quality=0.9)
+        outputs += monitor.push(item)
+
+    assert outputs == []

@@ -224,3 +224,20 @@ def test_very_many_ventricular_beats_are_a_tachycardia_whatever_their_intervals(
     sentences = [out.sentence for out in conditions(outputs) if out.code == "ventricular-tachycardia" and out.is_active]
     assert len(sentences) == 1
     assert "15 wide beats" in sentences[0]
+
+
+def test_odd_beats_beside_noise_are_neither_counted_nor_a_run():
+    """A short run and many single odd beats, each within seconds of unusable signal: most likely the noise itself."""
+    noisy = lambda second: second % 4 != 1  # noqa: E731 - every fourth second is unusable
+    short = stream(with_run(4, 0.4), 60, is_usable=noisy)
+    singles = [ventricular(b.at_ns / 1e9, 0.8) if k % 3 == 2 else b for k, b in enumerate(train([0.8] * 300))]
+
+    assert "ventricular-run" not in dict(codes(run(RhythmRules(), short)))
+    assert "frequent-ventricular-beats" not in dict(codes(run(RhythmRules(), stream(singles, 200, is_usable=noisy))))
+
+
+def test_a_tachycardia_beside_noise_is_not_missed():
+    """Five wide beats in a row at 150/min are a tachycardia even when the second before them was unusable."""
+    outputs = run(RhythmRules(), stream(with_run(8, 0.4), 60, is_usable=lambda second: second != 16))
+
+    assert ("ventricular-tachycardia", True) in codes(outputs)
