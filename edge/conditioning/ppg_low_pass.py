@@ -19,6 +19,8 @@ LARGEST_VALUE = 1e9
 """Nothing a converter gives reaches this; beyond it a filter would overflow."""
 
 _ORDER = 4
+_MOST_RATE_HZ = 1000.0
+"""Largest rate for a single section."""
 _HIGHEST_EDGE = 0.4
 """The edge as a share of the sampling rate, where the rate is below 17.5 Hz."""
 
@@ -26,8 +28,9 @@ _HIGHEST_EDGE = 0.4
 class PulseLowPass:
     """Low-pass several columns, continuing from block to block.
 
-    Starts settled on the first row.  Its second-order sections are run one by one with ``lfilter``: the same numbers as
-    ``sosfilt`` gives, at a third of the time for short blocks (measured: 8 us instead of 20 us for 25 samples).
+    Starts settled on the first row.  Up to 1000 Hz it runs as one section of order 4 with ``lfilter``, which costs a fifth
+    of ``sosfilt`` for short blocks (4 us instead of 20 us for 25 samples) and differs from it by less than 1e-5 on a level
+    of 100,000; above, where that form loses precision, as two sections of order 2.
 
     Parameters
     ----------
@@ -38,8 +41,14 @@ class PulseLowPass:
     def __init__(self, rate_hz: float) -> None:
         edge_hz = min(LOW_PASS_HZ, _HIGHEST_EDGE * rate_hz)
         sos = np.asarray(signal.bessel(_ORDER, edge_hz, "lowpass", norm="mag", fs=rate_hz, output="sos"))
-        self._sections = [(section[:3].copy(), section[3:].copy()) for section in sos]
-        self._unit_states = [state[:, None] for state in np.asarray(signal.sosfilt_zi(sos), dtype=np.float64)]
+        if rate_hz <= _MOST_RATE_HZ:
+            numerator, denominator = signal.bessel(_ORDER, edge_hz, "lowpass", norm="mag", fs=rate_hz)
+            self._sections = [(np.asarray(numerator), np.asarray(denominator))]
+            unit_states = [np.asarray(signal.lfilter_zi(numerator, denominator), dtype=np.float64)]
+        else:
+            self._sections = [(section[:3].copy(), section[3:].copy()) for section in sos]
+            unit_states = list(np.asarray(signal.sosfilt_zi(sos), dtype=np.float64))
+        self._unit_states = [state[:, None] for state in unit_states]
         self._states: list[Columns] | None = None
         self.delay_samples = _delay_samples(sos, rate_hz)
         """By how much the output is late."""

@@ -24,6 +24,8 @@ Column = NDArray[np.float64]
 
 LONGEST_RISE_S = 2.0
 """What rises for longer is no pulse; only its end is looked at."""
+_ROUNDING_RATIO = 1e-8
+"""A rise below this share of the level is the filter's rounding, which moves even a constant (1e-10 at 1000 Hz)."""
 _PIECE_S = 2.0
 _KEPT_S = _PIECE_S + 2 * LONGEST_RISE_S
 """The filtered signal is remembered for so long: two rises that are joined, seen from the end of a piece."""
@@ -130,6 +132,8 @@ class Upstrokes:
     def _rise(self, minimum: int, maximum: int) -> list[Upstroke]:
         """Return the upstroke before, if the new one does not belong to it."""
         rise = self._upstroke(minimum, maximum)
+        if not rise.height > _ROUNDING_RATIO * abs(rise.high):
+            return []
         held = self._held
         if held is None or maximum - held.peak > self._n_join:
             self._held = rise

@@ -9,9 +9,9 @@ from scipy import signal
 from edge.conditioning.ppg_low_pass import LOW_PASS_HZ, PulseLowPass
 
 
-@pytest.mark.parametrize("rate_hz", [25.0, 64.0, 125.0, 1000.0])
+@pytest.mark.parametrize("rate_hz", [25.0, 64.0, 125.0, 1000.0, 4000.0])
 def test_it_gives_what_second_order_sections_give(rate_hz):
-    """Section by section is the same filter, also for light on a level of 100,000 counts."""
+    """However it is computed, it is the same filter, also for light on a level of 100,000 counts."""
     rng = np.random.default_rng(0)
     values = 1e5 + 1000.0 * rng.standard_normal((2000, 2))
     sos = signal.bessel(4, min(LOW_PASS_HZ, 0.4 * rate_hz), "lowpass", norm="mag", fs=rate_hz, output="sos")
@@ -19,7 +19,7 @@ def test_it_gives_what_second_order_sections_give(rate_hz):
 
     filtered = PulseLowPass(rate_hz).run(values)
 
-    assert np.abs(filtered - expected).max() < 1e-6
+    assert np.abs(filtered - expected).max() < 1e-5
 
 
 def test_blocks_do_not_matter():
