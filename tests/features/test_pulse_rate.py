@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import itertools
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from edge.features.pulse_rate import PulseRate
+from edge.features.pulse_signal import PulseSignal, PulseSignalSettings
 from edge.messages import ChannelKind, Gap, Pulse, Quality, Tick
 
 KIND = ChannelKind.PPG_INFRARED
@@ -53,6 +55,14 @@ def told(items: list, at_s: int, measure: str = "pulse_rate_bpm"):
         if (item.end_ns if isinstance(item, Gap) else item.at_ns) <= at_s * 10**9:
             stage.push(item)
     return next(estimate for estimate in stage.push(Tick(at_ns=at_s * 10**9)) if estimate.measure == measure)
+
+
+def used(items: list, at_s: int) -> list[Pulse]:
+    """The pulses of which a number is made at `at_s`."""
+    known = PulseSignal(PulseSignalSettings())
+    for item in sorted(items, key=lambda item: item.at_ns):
+        known.add(item)
+    return known.pulses(at_s * 10**9)
 
 
 @pytest.mark.parametrize("rate_bpm", [30, 60, 120, 240])
@@ -140,6 +150,38 @@ def test_suspect_pulses_and_those_of_bad_seconds_do_not_count():
     items += [pulse(25.5, 0.1), *map(verdict, range(27, 31))]
 
     assert told(items, 30).value == pytest.approx(75.0)
+
+
+def test_a_disturbance_is_believed_to_have_begun_a_second_earlier():
+    """A verdict looks back over five seconds, so the pulses just before an unusable second do not count either."""
+    wrong = [pulse(24.0 + 0.3 * k, 0.3) for k in range(1, 4)]
+    items = [*steady(0.8, 24.0), *wrong, *map(verdict, range(1, 26)), *map(verdict, range(27, 28))]
+    items += [verdict(26, is_usable=False, reasons=("motion",))]
+
+    intervals = [item.interval_ms for item in used(items, 28)]
+
+    assert intervals
+    assert 300.0 not in intervals
+
+
+def test_a_long_stretch_that_is_just_about_usable_is_not_believed():
+    """With the mean index below the limit there is no rate, although most seconds are usable."""
+    items = [*steady(0.8, 30.0), *map(verdict, range(1, 19))]
+    items += [replace(verdict(second), index=0.62 if second % 3 else 0.3) for second in range(19, 31)]
+    items = [replace(item, is_usable=item.index > 0.5) if isinstance(item, Quality) else item for item in items]
+
+    assert told(items, 30).absent == "poor-signal"
+
+
+def test_time_that_goes_back_begins_anew():
+    """After a restart of the time line old pulses do not mix with new ones."""
+    stage = PulseRate()
+    for item in [*steady(0.8, 30.0), *map(verdict, range(1, 31)), *steady(0.5, 20.0), *map(verdict, range(1, 21))]:
+        stage.push(item)
+
+    rate = next(each for each in stage.push(Tick(at_ns=20 * 10**9)) if each.measure == "pulse_rate_bpm")
+
+    assert rate.value == pytest.approx(120.0)
 
 
 def test_an_incoherent_pulse_has_no_rate():
