@@ -1,7 +1,7 @@
 """Light samples -> how far the pulse in them can be trusted, once a second of the sample grid.
 
 The index withholds values, so it asks one question: would the pulse detector be right here?  Three things of the last five
-seconds' slope answer it: how well it repeats itself (unbiased autocorrelation between 0.24 and 2 s), how much it is made of
+seconds' slope answer it: how well it repeats itself (unbiased autocorrelation between 0.24 and 2.2 s), how much it is made of
 short steep rises and long falls (skewness), which an irregular heart keeps when it loses the first, and how far it has
 grown over the usual.  The *shape score* is autocorrelation + skewness / 2 - doublings / 2; a logistic regression on what is
 named below gives these weights within a fifth, with each family of disturbances left out in turn.
@@ -39,8 +39,8 @@ _N_SLOPES = 25
 """Slopes a second: the low-pass leaves nothing above half of it."""
 _WINDOW_S = 5
 """Time over which the slope is judged: two and a half pulses at 30 /min."""
-_LAGS = (6, 50)
-"""Lags of the autocorrelation, in slopes: 240 to 30 /min."""
+_LAGS = (6, 55)
+"""Lags of the autocorrelation, in slopes: 250 to 27 /min, so that a heart at 30 may breathe."""
 _SKEWNESS_WEIGHT = 0.5
 _SKEWNESSES = (-0.5, 0.8)
 """Beyond these the skewness says no more: clean waves have 0.7 and more."""

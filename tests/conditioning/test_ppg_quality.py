@@ -28,7 +28,7 @@ def activity(level: ActivityLevel, at_s: float) -> Activity:
     return Activity(sensor="finger", stream="acc", at_ns=round(at_s * 1e9), level=level, intensity_mps2=2.0)
 
 
-@pytest.mark.parametrize("rate_bpm", [35, 60, 100, 150, 220])
+@pytest.mark.parametrize("rate_bpm", [28, 35, 60, 100, 150, 240])
 def test_a_clean_pulse_is_usable_without_reasons(rate_bpm):
     """At every rate a clean wave is trusted once the start is over; there is one verdict a second."""
     found = verdicts(clean(rate_bpm=rate_bpm))
