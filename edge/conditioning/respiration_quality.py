@@ -23,6 +23,8 @@ from edge.conditioning.sample_times import SampleTimes
 from edge.messages import Activity, ActivityLevel, ChannelKind, Quality, SampleBlock, SensorStatus
 
 _DEVICE_CONDITIONS = ("lead-off", "sensor-off", "saturated")
+_LOST = ("lead-off", "sensor-off", "saturated", "flat")
+"""After these breaths are learned anew."""
 _LARGEST_VALUE = 1e12
 _NOISE_HZ = 25.0
 _N_SPAN = 5
@@ -41,6 +43,9 @@ class RespirationQualitySettings:
 
     min_quality: float = 0.5
     """Smallest index at which breaths are believed (own choice)."""
+    settling_s: float = 6.0
+    """After a start or a hole no breath can be found for so long: the detector learns for 5 s and smooths over 1.2 s.
+    Without it, a link that loses a packet every few seconds would look like an apnoea."""
     flat_s: float = 8.0
     """A trace without any movement is dead after this long: shorter stillness is an expiratory pause on a coarse
     converter, and 8 s leave the 20 s of an apnoea out of reach (own choice)."""
@@ -64,8 +69,8 @@ class RespirationQualitySettings:
     """A cause is named once it alone pulls the index below this."""
 
     def __post_init__(self) -> None:
-        if not 0 < self.min_quality <= 1:
-            raise ValueError(f"expected 0 < min_quality <= 1, got {self.min_quality}")
+        if not 0.5 <= self.min_quality <= 1:  # a settling signal has half an index
+            raise ValueError(f"expected 0.5 <= min_quality <= 1, got {self.min_quality}")
 
 
 class RespirationQuality:
@@ -137,6 +142,7 @@ class _Run:
         self._column = column
         self._channel = channel = first.channels[column]
         self._end = first.sequence
+        self._settled = first.sequence + round(settings.settling_s * first.rate_hz)
         self._n_second = max(1, round(first.rate_hz))
         self._times = SampleTimes(first.rate_hz)
         self._parts: list[NDArray[np.float64]] = []
@@ -179,6 +185,11 @@ class _Run:
             self._forget()
         verdict = (0.0, (reported,)) if reported is not None else self._judge(raw, self._motion(activity, at_ns))
         index, reasons = verdict
+        if index == 0 and any(reason in _LOST for reason in reasons):
+            self._settled = self._end + round(self._settings.settling_s * self._first.rate_hz)
+        elif self._end - self._n_second < self._settled:
+            # Below every limit, and the other reasons stay readable.
+            index, reasons = 0.49 * index, (*reasons, "settling")
         return [
             Quality(
                 sensor=self._first.sensor,

@@ -29,7 +29,7 @@ from edge.messages import Breath, ChannelKind, Quality, SampleBlock
 NS_PER_S = 1_000_000_000
 
 _LARGEST_VALUE = 1e12
-_LOST = ("lead-off", "flat", "saturated")
+_LOST = ("lead-off", "sensor-off", "flat", "saturated")
 """After these the electrodes sit elsewhere or the gain is another: what was usual says nothing."""
 _DEEPEST_RATIO = 0.25
 """Without breaths the usual swing shrinks to this share at the least, else noise would become breath."""
@@ -140,8 +140,8 @@ class _Run:
         self._taps = _hann(settings.smoothing_s * self._grid_hz)
         self._means: deque[float] = deque(maxlen=len(self._taps))
         self._bends: deque[float] = deque(maxlen=max(8, round(5.0 * self._grid_hz)))
-        self._recent: deque[float] = deque(maxlen=max(2, round(settings.learn_s * self._grid_hz)))
-        self._n_learn = settings.learn_s / 2 * self._grid_hz
+        self._recent: deque[float] = deque(maxlen=max(3, round(settings.learn_s * self._grid_hz)))
+        self._n_learn = max(1, round(settings.learn_s / 2 * self._grid_hz))
         self._n_second = round(self._grid_hz)
         self._floor = settings.min_swing_ohm if channel.unit == "Ohm" else 2.0 * (channel.resolution or 0.0)
         self._least = self._floor
@@ -192,13 +192,20 @@ class _Run:
         if len(means) < len(self._taps):
             return []
         smooth = sum(map(mul, self._taps, self._means))
-        self._recent.append(smooth)
-        if len(self._recent) < self._n_learn:
+        recent = self._recent
+        recent.append(smooth)
+        if len(recent) < self._n_learn:
             return []
         at = k_bin - len(self._taps) // 2
         silence_s = math.inf if self._last_bin is None else (at - self._last_bin) / self._grid_hz
-        turn = self._turns.point(smooth, at, silence_s, self._recent, self._least)
-        return [] if turn is None else self._breath(*turn, quality)
+        if len(recent) > self._n_learn:
+            turn = self._turns.point(smooth, at, silence_s, recent, self._least)
+            return [] if turn is None else self._breath(*turn, quality)
+        out: list[Breath] = []
+        for k, value in enumerate(recent, start=at - len(recent) + 1):  # what was looked at so far, now with a measure
+            turn = self._turns.point(value, k, silence_s, recent, self._least)
+            out += [] if turn is None else self._breath(*turn, quality)
+        return out
 
     def _breath(self, k_bin: int, swing: float, quality: float) -> list[Breath]:
         at_ns = self._times.at_ns(k_bin * self._n_bin + self._n_bin // 2)
@@ -256,16 +263,21 @@ class _Turns:
             if value <= self._low + _BOTTOM_RATIO * needed:  # the inspiration begins after the pause, not in it
                 self._low_at = at
             if value > self._low + needed:
-                swing = None if self._peak is None else self._peak - self._low
-                self._is_falling = False
-                self._high = value
-                if swing is not None:
-                    if self._usual is not None and swing < self._settings.swing_ratio * self._usual:
-                        self._swings.clear()
-                        self._usual = swing
-                    self._learn(swing)
-                    return self._low_at, swing
+                return self._rise(value)
         return None
+
+    def _rise(self, value: float) -> tuple[int, float]:
+        """Turn upwards: return where the inspiration began and its swing."""
+        self._is_falling = False
+        self._high = value
+        if self._peak is None:  # the first thing seen of this stretch: the swing so far
+            return self._low_at, value - self._low
+        swing = self._peak - self._low
+        if self._usual is not None and swing < self._settings.swing_ratio * self._usual:
+            self._swings.clear()
+            self._usual = swing
+        self._learn(swing)
+        return self._low_at, swing
 
     def _expected(self, silence_s: float, recent: Sequence[float]) -> float:
         settings = self._settings

@@ -21,17 +21,30 @@ def activity(at_s, level):
 
 
 def judged(values, rate_hz=25.0):
-    return run(RespirationQuality(), blocks(digital(values), rate_hz))
+    """Return the verdicts after the start has settled."""
+    return run(RespirationQuality(), blocks(digital(values), rate_hz))[6:]
 
 
 def test_one_verdict_a_second_on_the_respiration():
     """At the end of every second of the sample grid, of kind respiration, clean."""
     verdicts = judged(breathing(15, 60) + noise(60))
 
-    assert [verdict.at_ns for verdict in verdicts] == [second * S for second in range(1, 61)]
+    assert [verdict.at_ns for verdict in verdicts] == [second * S for second in range(7, 61)]
     assert {verdict.kind for verdict in verdicts} == {ChannelKind.RESPIRATION}
     assert all(verdict.is_usable for verdict in verdicts)
-    assert {verdict.reasons for verdict in verdicts[10:]} == {()}
+    assert {verdict.reasons for verdict in verdicts} == {()}
+
+
+def test_a_start_and_a_hole_settle_first():
+    """Six seconds in which no breath could be found yet are not usable."""
+    stage = RespirationQuality()
+
+    start = run(stage, blocks(breathing(15, 20)))
+    after = run(stage, blocks(breathing(15, 20), start_s=30.0))
+
+    for verdicts in (start, after):
+        assert [verdict.is_usable for verdict in verdicts] == [False] * 6 + [True] * 14
+        assert {verdict.reasons for verdict in verdicts[:6]} == {("settling",)}
 
 
 def test_a_chest_that_stands_still_is_a_good_signal():
@@ -56,7 +69,8 @@ def test_a_line_within_one_step_of_the_converter_is_flat():
     flat = [verdict.at_ns // S for verdict in verdicts if verdict.reasons == ("flat",)]
     assert 48 <= flat[0] <= 49
     assert flat[-1] <= 61
-    assert not any(verdict.is_usable for verdict in verdicts[50:59])
+    assert not any(verdict.is_usable for verdict in verdicts if 50 <= verdict.at_ns // S < 60)
+    assert verdicts[-1].is_usable
 
 
 def test_an_expiratory_pause_on_a_coarse_converter_is_not_flat():
@@ -77,7 +91,7 @@ def test_a_lead_off_report_of_the_sensor_counts(stream):
     stage.reset("gap")
     still_off = run(stage, blocks(values, start_s=40.0))
     run(stage, [status("lead-off", on=False, stream=stream)])
-    on = run(stage, blocks(values, start_s=70.0))
+    on = run(stage, blocks(values, start_s=70.0))[6:]
 
     assert {verdict.reasons for verdict in off + still_off} == {("lead-off",)}
     assert not any(verdict.is_usable for verdict in off + still_off)
@@ -88,19 +102,20 @@ def test_a_report_of_another_sensor_does_not_count():
     """The finger's probe is off, the chest breathes."""
     stage = RespirationQuality()
 
-    verdicts = run(stage, [status("lead-off", on=True, sensor="finger"), *blocks(breathing(15, 30))])
+    verdicts = run(stage, [status("lead-off", on=True, sensor="finger"), *blocks(breathing(15, 30))])[6:]
 
     assert all(verdict.is_usable for verdict in verdicts)
 
 
 def test_missing_samples_are_a_lost_lead():
-    """NaN in a second makes it unusable."""
-    values = breathing(15, 30)
+    """NaN in a second makes it unusable, and the seconds in which the breaths are learned again."""
+    values = breathing(15, 40)
     values[500] = np.nan
 
-    verdicts = run(RespirationQuality(), blocks(values))
+    verdicts = run(RespirationQuality(), blocks(values))[6:]
 
-    assert [verdict.reasons for verdict in verdicts if not verdict.is_usable] == [("lead-off",)]
+    unusable = [(verdict.at_ns // S, verdict.reasons) for verdict in verdicts if not verdict.is_usable]
+    assert unusable == [(21, ("lead-off",)), *((second, ("settling",)) for second in range(22, 28))]
 
 
 def test_a_rail_is_saturation():
@@ -124,7 +139,7 @@ def test_motion_makes_it_unusable(level, is_usable):
     parts = blocks(breathing(15, 30), block_s=1.0)
     items = [item for k, part in enumerate(parts) for item in (part, activity(k + 1.0, ActivityLevel(level)))]
 
-    verdicts = run(RespirationQuality(), items)[5:]
+    verdicts = run(RespirationQuality(), items)[6:]
 
     assert {verdict.is_usable for verdict in verdicts} == {is_usable}
     assert {verdict.reasons for verdict in verdicts} == {() if is_usable else ("motion",)}
@@ -144,7 +159,7 @@ def test_a_jump_of_the_baseline_is_motion():
     """Many breaths' swing within a second."""
     values = np.concatenate([breathing(15, 60), 20.0 + breathing(15, 60)])
 
-    verdicts = run(RespirationQuality(), blocks(values, channel=replace(OHM, maximum=100.0)))
+    verdicts = run(RespirationQuality(), blocks(values, channel=replace(OHM, maximum=100.0)))[6:]
 
     assert [verdict.at_ns // S for verdict in verdicts if not verdict.is_usable] in ([60], [61])
 

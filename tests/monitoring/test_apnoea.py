@@ -373,6 +373,25 @@ def test_a_lost_link_is_no_apnoea():
     assert outputs == []
 
 
+@pytest.mark.parametrize("every_s", [3, 5, 9, 15])
+@pytest.mark.parametrize("bpm", [5, 15])
+def test_a_link_that_loses_packets_is_no_apnoea(bpm, every_s):
+    """A tenth of a second is missing every few seconds, and every stage begins anew: nothing is raised."""
+    values = digital(breathing(bpm, 180, pause=0.2) + noise(180))
+    rule, detector, quality = ApnoeaRule(), BreathDetector(), RespirationQuality()
+    outputs = []
+
+    for second, block in enumerate(blocks(values, block_s=1.0)):
+        if second % every_s == 0:
+            for stage in (quality, detector):
+                stage.reset("frame-loss")
+        for found in [*quality.push(block), *detector.push(block)]:
+            outputs += rule.push(found)
+        outputs += rule.push(Tick(at_ns=block.end_ns))
+
+    assert outputs == []
+
+
 def test_motion_is_no_apnoea():
     """A minute of walking in which no breath can be seen."""
     values = stopping(60, 120, 180) + noise(180)
