@@ -19,6 +19,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from edge.conditioning.ppg_quality import PpgQuality
 from edge.conditioning.quality import SignalQuality
 from edge.conditioning.respiration_quality import RespirationQuality
 from edge.features.breaths import BreathDetector
@@ -119,9 +120,7 @@ def _cleaned(marks_s: list[float]) -> Floats:
 def detect(samples: Floats, name: str, kind: ChannelKind) -> Iterator[tuple[float, Event]]:
     """Return what the stages of one stream find, each with the second at which it is known."""
     channel = Channel(name=name, kind=kind, unit="mV" if kind is ChannelKind.ECG else "1")
-    quality: SignalQuality | RespirationQuality | None = None
-    if kind is not ChannelKind.PPG:
-        quality = SignalQuality() if kind is ChannelKind.ECG else RespirationQuality()
+    quality = {ChannelKind.ECG: SignalQuality, ChannelKind.PPG: PpgQuality}.get(kind, RespirationQuality)()
     detector = {ChannelKind.ECG: EcgBeats, ChannelKind.PPG: PulseBeats}.get(kind, BreathDetector)()
     for first in range(0, len(samples), BLOCK_SAMPLES):
         block = SampleBlock(
@@ -134,7 +133,7 @@ def detect(samples: Floats, name: str, kind: ChannelKind) -> Iterator[tuple[floa
             sequence=first,
         )
         known_s = (first + block.n_samples) / RATE_HZ
-        for verdict in quality.push(block) if quality is not None else []:
+        for verdict in quality.push(block):
             detector.push(verdict)
             yield known_s, verdict
         for event in detector.push(block):

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from edge.conditioning.respiration_quality import RespirationQuality
 from edge.features.breaths import BreathDetector
@@ -298,6 +302,33 @@ def test_a_second_chest_takes_over_when_the_first_is_lost():
 
     assert [code for code, _, _ in summary(outputs)] == ["apnoea"]
     assert 100 + 16 <= summary(outputs)[0][2] <= 125
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    intervals_s=st.lists(st.floats(1.0, 60.0), min_size=1, max_size=12),
+    unusable=st.sets(st.integers(1, 300), max_size=80),
+)
+def test_it_begins_exactly_when_readable_time_without_breath_reaches_the_limit(intervals_s, unusable):
+    """Against a count by hand, for any breathing and any seconds without a signal."""
+    at_s = 1.0 + np.cumsum([0.0, 3.0, 3.0, *intervals_s])
+    usable = [second not in unusable for second in range(302)]
+
+    outputs = run(timeline([breath(at) for at in at_s], 301, lambda second: usable[second]))
+
+    longest_s = 0.0
+    for from_s, to_s in itertools.pairwise([*at_s, 299.0]):
+        silent_s, lost_s = 0.0, 0
+        for second in range(1, 300):
+            overlap_s = min(second, to_s) - max(second - 1, from_s)
+            if overlap_s > 0:
+                lost_s = 0 if usable[second] else lost_s + 1
+                silent_s = 0.0 if lost_s >= 20 else silent_s + overlap_s * usable[second]
+            longest_s = max(longest_s, silent_s)
+    if longest_s >= 21.5:
+        assert outputs
+    if longest_s < 19.5 and usable[1]:
+        assert not outputs
 
 
 # --- from samples -----------------------------------------------------------------------------------------
