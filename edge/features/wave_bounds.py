@@ -43,6 +43,8 @@ _MOST_NOISE_RATIO = 0.07
 _SLOPE_NOISE_RATIO = 3.0
 # A wave must exceed the noise left in the average so many times, and be as high as a thin stroke on paper.
 _NOISE_RATIO = 4.0
+# T is measured from a level that is as noisy as itself.
+_LEVEL_NOISE_RATIO = 6.0
 _LOWEST_P_MV = 0.03
 _LOWEST_T_MV = 0.05
 # From the beginning of P to that of QRS: 320 ms is a long first-degree block; P itself lasts about 100 ms.
@@ -52,7 +54,7 @@ _LONGEST_P_RISE_MS = 110.0
 _P_PEAK_MS = 30.0
 _P_SD_MS = 20.0
 _T_PEAK_MS = 60.0
-_LEVEL_MS = 10.0
+_LEVEL_MS = (16.0, 6.0)
 # The tangent ends before the last of T has faded.
 _T_TAIL_MS = 30.0
 # A second phase of T has this share of the first; below the lower one it is none, and between them one cannot tell.  It
@@ -237,11 +239,11 @@ def _t_end(beat: Curve, onset: int, offset: int, end: int, noise: _Noise) -> flo
     if len(curve) < first + 10:
         return None
     # On average the level before QRS is the level after T too, whatever ST does.
-    level_mv = float(beat[max(0, onset - round(_LEVEL_MS * _MS)) : onset + 1].mean())
+    level_mv = float(beat[max(0, onset - round(_LEVEL_MS[0] * _MS)) : onset - round(_LEVEL_MS[1] * _MS)].mean())
     above = curve - level_mv
     peak = first + int(np.abs(above[first:]).argmax())
     height_mv = float(abs(above[peak]))
-    if height_mv < max(_LOWEST_T_MV, _NOISE_RATIO * noise.wave_mv) or not first < peak < len(curve) - 2:
+    if height_mv < max(_LOWEST_T_MV, _LEVEL_NOISE_RATIO * noise.wave_mv) or not first < peak < len(curve) - 2:
         return None
     sign = 1.0 if above[peak] > 0 else -1.0
     second = _second_phase(sign * curve[peak:], sign * level_mv, height_mv)

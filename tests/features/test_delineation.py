@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from edge.features.delineation import Delineation
+from edge.features.delineation import Delineation, _agreed
 from edge.messages import Beat, Channel, ChannelKind, Quality, SampleBlock, Tick
 from tests.features.average_beats import train, waves
 
@@ -144,7 +144,7 @@ def test_peaks_that_are_timed_badly_are_aligned():
         minute(change=lambda beats: [replace(b, sequence=b.sequence + int(rng.integers(-2, 3))) for b in beats])
     )
 
-    assert found["qrs_ms"] == pytest.approx(91, abs=8)
+    assert found["qrs_ms"] == pytest.approx(91, abs=4)
     assert found["pr_ms"] == pytest.approx(160, abs=8)
 
 
@@ -197,6 +197,75 @@ def test_a_fast_heart_has_a_qrs_alone():
 
     assert found["qrs_ms"].value == pytest.approx(91, abs=12)
     assert reasons_of(found)["qtc_ms"] == reasons_of(found)["pr_ms"] == "rate-out-of-range"
+
+
+def test_intervals_that_alternate_have_no_qt():
+    """Each differs from the one before by a fifth: T waves of two cycles are no average."""
+    peaks_s = 0.8 + np.cumsum([0.8, 0.95] * 37)
+
+    found = {e.measure: e for e in run(seconds(train(waves(), peaks_s, 66, 250.0), 250.0, beats_at(peaks_s, 250.0)))}
+
+    assert reasons_of(found) == {"pr_ms": "irregular", "qrs_ms": None, "qt_ms": "irregular", "qtc_ms": "irregular"}
+
+
+def test_two_rates_in_a_minute_have_no_qt():
+    """Half a minute at 100 /min and half at 60: each regular, but not the minute."""
+    peaks_s = 0.8 + np.cumsum([0.6] * 50 + [1.0] * 34)
+
+    found = {e.measure: e for e in run(seconds(train(waves(), peaks_s, 66, 250.0), 250.0, beats_at(peaks_s, 250.0)))}
+
+    assert reasons_of(found) == {"pr_ms": "irregular", "qrs_ms": None, "qt_ms": "irregular", "qtc_ms": "irregular"}
+
+
+def test_t_waves_that_alternate_have_no_qt():
+    """Every other T ends 90 ms later: the two half averages disagree."""
+    peaks_s = np.arange(0.8, 65.0, 0.9)
+    values = train(waves(qt_ms=350), peaks_s[::2], 66, 250.0)
+    values += train(waves(qt_ms=440), peaks_s[1::2], 66, 250.0, noise_mv=0.0, wander_mv=0.0)
+
+    found = {e.measure: e for e in run(seconds(values, 250.0, beats_at(peaks_s, 250.0)))}
+
+    assert (found["qt_ms"].value, found["qtc_ms"].value) == (None, None)
+    assert found["qrs_ms"].value is not None
+
+
+@pytest.mark.parametrize(
+    ("halves", "expected"),
+    [([95.0, 110.0], 100.0), ([95.0, 121.0], "poor-signal"), ([79.0, 100.0], "poor-signal"), ([95.0, None], "low")],
+)
+def test_both_halves_must_agree_with_the_whole(halves, expected):
+    """Within 20 ms; a half without the wave is as good as none."""
+    assert _agreed(100.0, halves, 20.0, "low") == expected
+
+
+def test_a_pacing_spike_is_no_complex():
+    """Thirty milliseconds are too short for ventricles."""
+    assert set(reasons_of(minute(beat_waves=waves(qrs_ms=30))).values()) == {"narrow-qrs"}
+
+
+def test_an_impossible_qt_is_withheld():
+    """Beyond 600 ms, corrected, it is something else than T."""
+    found = minute(rr_s=1.0, beat_waves=waves(qt_ms=630))
+
+    assert reasons_of(found) == {"pr_ms": None, "qrs_ms": None, "qt_ms": "poor-signal", "qtc_ms": "poor-signal"}
+
+
+def test_a_missing_sample_costs_one_beat():
+    """NaN does not get into the average."""
+    peaks_s = np.arange(0.8, 65.0, 0.85)
+    values = train(waves(), peaks_s, 66, 250.0)
+    values[round(30.3 * 250)] = np.nan
+
+    found = {e.measure: e for e in run(seconds(values, 250.0, beats_at(peaks_s, 250.0)))}
+
+    assert found["qt_ms"].value == pytest.approx(400, abs=8)
+
+
+def test_trigeminy_has_no_normal_beats_with_normal_neighbours():
+    """Each has an odd one before or after it."""
+    found = minute(change=lambda beats: [replace(b, similarity=0.3) if k % 3 == 2 else b for k, b in enumerate(beats)])
+
+    assert set(reasons_of(found).values()) == {"too-few-normal-beats"}
 
 
 def test_strong_noise_has_no_value():
@@ -252,6 +321,32 @@ def test_one_answer_a_minute():
     assert [e.measure for e in estimates] == MEASURES * 3
     assert [e.at_ns / S for e in estimates[::4]] == [60.0, 120.0, 180.0]
     assert all(e.value is not None and e.unit == "ms" and e.quality == pytest.approx(0.9) for e in estimates)
+
+
+def test_minutes_are_counted_from_the_first_sample():
+    """The stream begins between two ticks, and so does every minute."""
+    peaks_s = np.arange(0.8, 129.0, 0.85)
+    items = seconds(train(waves(), peaks_s, 130, 250.0), 250.0, beats_at(peaks_s, 250.0))
+    late = []
+    for item in items:
+        if isinstance(item, SampleBlock):
+            late.append(replace(item, start_ns=item.start_ns + 300_000_000))
+        else:
+            late.append(replace(item, at_ns=item.at_ns + (300_000_000 if isinstance(item, Beat) else S)))
+
+    assert [e.at_ns / S for e in run(late)[::4]] == [60.3, 120.3]
+
+
+def test_after_a_silence_the_minutes_begin_anew():
+    """Ten minutes without anything are one answer, not ten."""
+    peaks_s = np.arange(0.8, 65.0, 0.85)
+    stage = Delineation()
+    for item in seconds(train(waves(), peaks_s, 66, 250.0), 250.0, beats_at(peaks_s, 250.0)):
+        stage.push(item)
+
+    answers = [len(stage.push(Tick(at_ns=second * S))) for second in range(670, 740)]
+
+    assert [k for k, n in enumerate(answers) if n] == [0, 60]
 
 
 def test_the_lead_with_most_beats_is_measured():

@@ -58,7 +58,7 @@ def test_a_p_wave_of_two_phases_begins_with_the_first():
 
 def test_a_t_wave_before_is_no_p_wave():
     """At 105 /min T ends just before P."""
-    found = bounds(waves(pr_ms=150, qt_ms=330), rr_s=0.57)
+    found = bounds(waves(pr_ms=150, qt_ms=330, p_mv=0.06, t_mv=0.6), rr_s=0.57)
 
     assert found.pr_ms == pytest.approx(150, abs=12)
     assert found.qt_ms == pytest.approx(330, abs=12)
@@ -80,11 +80,15 @@ def test_the_high_pass_of_a_monitor_costs_little():
     assert found.pr_ms == pytest.approx(160, abs=15)
 
 
-def test_a_wave_within_the_noise_is_not_there():
-    """Noise of 60 uV is left in the average: P of 60 uV cannot be told from it."""
-    found = bounds(waves(p_mv=0.06, r_mv=3.0), noise_mv=0.06)
+@pytest.mark.parametrize("seed", range(10))
+def test_noise_is_neither_p_nor_t(seed):
+    """Noise of 40 uV is left in the average of a beat without P and T."""
+    noise = 0.04 * np.random.default_rng(seed).standard_normal(313)
+    beat = train(waves(p_mv=0.0, t_mv=0.0, r_mv=6.0), [0.5], 1.252, RATE_HZ, noise_mv=0.0, wander_mv=0.0)
 
-    assert found is None or found.p_onset_ms is None
+    found = wave_bounds([beat + noise], noise, peak=PEAK, rate_hz=RATE_HZ, rr_ms=850.0)[0]
+
+    assert (found.p_onset_ms, found.t_end_ms) == (None, None)
 
 
 @pytest.mark.parametrize("curve", [np.zeros(313), np.full(313, 1e9), np.linspace(-1, 1, 313)])
