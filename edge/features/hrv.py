@@ -15,7 +15,6 @@ import math
 from collections import deque
 from dataclasses import dataclass
 from itertools import islice
-from statistics import median
 
 from edge.features.normal_beats import IRREGULAR_SHARE, is_jump, is_normal, is_similar
 from edge.messages import Beat
@@ -140,12 +139,15 @@ class HrvWindow:
         lengths_us = [interval.conducted_us if interval.is_normal else None for interval in recent]
         n_judged = min(n_new + n, len(recent))
         for k in range(len(recent) - n_judged, len(recent)):
-            around_us = [length for length in lengths_us[max(0, k - n) : k + n + 1] if length is not None]
             length_us = lengths_us[k]
-            is_nn = length_us is not None and self._is_usual(length_us, median(around_us))
+            around_us = sorted(length for length in lengths_us[max(0, k - n) : k + n + 1] if length is not None)
+            is_nn = length_us is not None and self._is_usual(length_us, around_us)
             self._recount(recent[k], length_us if is_nn else None, recent[k - 1] if k > 0 else None)
 
-    def _is_usual(self, length_us: int, usual_us: float) -> bool:
+    def _is_usual(self, length_us: int, around_us: list[int]) -> bool:
+        """Return whether an interval is near the median of the intervals around it, in order of length."""
+        middle = len(around_us) // 2
+        usual_us = (around_us[middle] + around_us[~middle]) / 2
         return abs(length_us - usual_us) <= self._settings.max_deviation_ratio * usual_us
 
     def _recount(self, interval: _Interval, nn_us: int | None, before: _Interval | None) -> None:
