@@ -1,4 +1,4 @@
-"""What a cardiac monitor must do (IEC 60601-2-27, disclosed in ARCHITECTURE.md), seen from outside, with the numbers we disclose."""
+"""What a cardiac monitor must do (IEC 60601-2-27 as makers disclose it), seen from outside, with our own numbers."""
 
 from __future__ import annotations
 
