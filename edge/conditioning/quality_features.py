@@ -202,13 +202,14 @@ class QualityFeatures:
             for lead in range(self._n_leads):
                 band = np.convolve(longer[lead, first:], kernel, mode="valid").reshape(-1, self._n)
                 size = np.abs(band)
-                size.partition((rest, middle, self._n - 1), axis=-1)
                 if k == 1:
+                    size.partition(middle, axis=-1)
                     table[:, lead, 8] = size[:, middle]
                     continue
-                square = band * band
-                table[:, lead, 4] = size[:, -1]
+                table[:, lead, 4] = np.maximum.reduce(size, axis=-1)
+                size.partition(rest, axis=-1)
                 table[:, lead, 5] = size[:, rest]
+                square = band * band
                 table[:, lead, 6] = np.add.reduce(square, axis=-1) / self._n
                 table[:, lead, 7] = np.add.reduce(square * square, axis=-1) / self._n
 

@@ -261,4 +261,6 @@ def millivolts(channel: Channel) -> float:
 
 def _largest_wave(parts: list[float]) -> float:
     """Return the larger amplitude of the waves given by sine and cosine."""
-    return max((math.hypot(parts[k], parts[k + 1]) for k in range(0, len(parts), 2)), default=0.0)
+    if not parts:
+        return 0.0
+    return max(math.hypot(parts[0], parts[1]), math.hypot(parts[-2], parts[-1]))
