@@ -121,11 +121,12 @@ def test_a_held_extreme_is_saturation_where_the_rail_is_unknown():
     assert "saturated" in found[15].reasons
 
 
-def test_a_device_report_holds_until_it_is_withdrawn():
-    """A probe that the device calls off is off, also over a reset."""
+@pytest.mark.parametrize("condition", ["lead-off", "probe-off", "sensor-off"])
+def test_a_device_report_holds_until_it_is_withdrawn(condition):
+    """A probe that the device calls off is off, whatever it is called, also over a reset."""
     stage = PpgQuality()
-    off = SensorStatus(sensor="finger", stream="ppg", condition="lead-off", is_active=True, at_ns=0)
-    on = SensorStatus(sensor="finger", stream="ppg", condition="lead-off", is_active=False, at_ns=0)
+    off = SensorStatus(sensor="finger", stream="ppg", condition=condition, is_active=True, at_ns=0)
+    on = SensorStatus(sensor="finger", stream="ppg", condition=condition, is_active=False, at_ns=0)
     values = blocks(clean(), RATE_HZ)
 
     during = run(stage, [off, *values[:50]])
@@ -165,20 +166,41 @@ def test_the_wave_upside_down_is_said_and_trusted():
     assert not any("inverted" in quality.reasons for quality in verdicts(clean()))
 
 
+def with_activity(levels: list[ActivityLevel], *, lag_s: float) -> list:
+    """The verdicts on a slightly noisy wave, with the activity of every second told `lag_s` after it."""
+    stage = PpgQuality()
+    found = []
+    told = 0
+    noise = 0.4 * np.random.default_rng(0).standard_normal(3000)
+    for item in blocks(clean() + noise, RATE_HZ):
+        while told < len(levels) and told + 1 + lag_s <= item.start_ns / 1e9:
+            stage.push(activity(levels[told], told + 1.0))
+            told += 1
+        found += stage.push(item)
+    return found
+
+
 def test_walking_is_never_trusted_and_moving_less():
     """Steps look like pulses, so a regular wave is no proof while walking."""
-    values = blocks(clean(), RATE_HZ)
-    stage = PpgQuality()
-    walking, moving = [], []
+    still = with_activity([ActivityLevel.STILL] * 30, lag_s=0.0)
+    moved = with_activity([ActivityLevel.WALKING] * 15 + [ActivityLevel.MOVING] * 15, lag_s=0.0)
 
-    for k, item in enumerate(values):
-        if k % 5 == 0:
-            stage.push(activity(ActivityLevel.WALKING if k < 75 else ActivityLevel.MOVING, k / 5))
-        (walking if k < 75 else moving).extend(stage.push(item))
+    assert not any(quality.is_usable for quality in moved[2:16])
+    assert "motion" in moved[10].reasons
+    assert np.mean([quality.index for quality in moved[21:]]) < np.mean([quality.index for quality in still[21:]])
 
-    assert not any(quality.is_usable for quality in walking)
-    assert "motion" in walking[-1].reasons
-    assert all(quality.index >= 0.6 for quality in moving)
+
+def test_movement_counts_the_same_whenever_within_a_second_it_is_told():
+    """Streams reach the pipeline interleaved; the verdicts do not depend on it."""
+    levels = [
+        ActivityLevel.STILL,
+        ActivityLevel.WALKING,
+        ActivityLevel.MOVING,
+        ActivityLevel.STILL,
+        ActivityLevel.STILL,
+    ] * 6
+
+    assert with_activity(levels, lag_s=0.0) == with_activity(levels, lag_s=0.8)
 
 
 @pytest.mark.parametrize(
