@@ -19,7 +19,7 @@ from edge.features.beat_shape import BeatShapes, Shape
 from edge.features.qrs_decision import Detection, QrsDecision
 from edge.features.qrs_settings import DecisionSettings
 from edge.features.qrs_signal import FusionSettings, QrsSignal
-from edge.messages import Beat, ChannelKind, Quality, SampleBlock, Samples
+from edge.messages import Beat, Channel, Quality, SampleBlock, Samples
 
 _NS_PER_MS = 1_000_000
 # Beats are described from this much of the filtered signal: the longest search-back and a little more.
@@ -93,15 +93,15 @@ class BeatRun:
         self._usual_ms: float | None = None
         self._rr_ms: deque[float] = deque(maxlen=8)
 
-    def goes_on_with(self, block: SampleBlock) -> bool:
-        """Return whether `block` continues this stretch."""
-        channels = tuple(channel for channel in block.channels if channel.kind is ChannelKind.ECG)
+    def goes_on_with(self, block: SampleBlock, channels: tuple[Channel, ...]) -> bool:
+        """Return whether `block`, of which `channels` are ECG, continues this stretch."""
+        first = self._first
         return (
             block.sequence == self.end
             and block.rate_hz == self._rate_hz
-            and channels == self._first.channels
-            and block.stream == self._first.stream
-            and block.sensor == self._first.sensor
+            and channels == first.channels
+            and block.stream == first.stream
+            and block.sensor == first.sensor
         )
 
     def clear_channels(self) -> frozenset[str]:

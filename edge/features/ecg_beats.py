@@ -58,6 +58,7 @@ class EcgBeats:
         self._n_waiting = 0
         self._times: SampleTimes | None = None
         self._run: BeatRun | None = None
+        self._plan: _Plan | None = None
         self._verdicts = Verdicts()
         self._trusted: list[tuple[int, frozenset[str]]] = []
 
@@ -122,6 +123,7 @@ class EcgBeats:
         self._n_waiting = 0
         self._times = None
         self._run = None
+        self._plan = None
         self._verdicts = Verdicts()
         self._trusted = []
 
@@ -140,57 +142,75 @@ class EcgBeats:
             return []
         waiting, self._waiting, self._n_waiting = self._waiting, [], 0
         first = waiting[0][0]
-        leads = [k for k, channel in enumerate(first.channels) if channel.kind is ChannelKind.ECG]
+        if self._plan is None or self._plan.channels != first.channels:
+            self._plan = _Plan(first.channels)
+        plan = self._plan
         out: list[Beat] = []
-        if self._run is not None and not self._run.goes_on_with(first):
+        if self._run is not None and not self._run.goes_on_with(first, plan.ecg):
             out += self._finish()
             self._times = None
-        if not leads:
+        if not plan.ecg:
             return out
         if self._times is None:
             self._times = SampleTimes(first.rate_hz)
         for block, _ in waiting:
             self._times.add(block.sequence, block.start_ns)
-        values = joined([block.values for block, _ in waiting])
-        scales = np.array([_scale(first.channels[k]) for k in leads])
-        if len(leads) < values.shape[1]:
-            values = values[:, leads]
-        if (scales != 1.0).any():
-            values = values * scales
-        cleans = [clean for _, clean in waiting if clean is not None]
-        clean = joined([block.values for block in cleans]) * scales if cleans else None
-        first = replace(first, channels=tuple(first.channels[k] for k in leads), values=values)
-        return out + self._split(first, clean)
+        values = plan.in_mv(joined([block.values for block, _ in waiting]))
+        cleans = [clean.values for _, clean in waiting if clean is not None]
+        return out + self._split(first, values, joined(cleans) * plan.scales if cleans else None)
 
-    def _split(self, block: SampleBlock, clean: Samples | None) -> list[Beat]:
-        """Look for beats in `block`, starting anew behind every row without a value."""
-        values = block.values
+    def _split(self, first: SampleBlock, values: Samples, clean: Samples | None) -> list[Beat]:
+        """Look for beats in `values`, which begin with `first`, starting anew behind every row without a value."""
         if values.min() >= -_LARGEST_MV and values.max() <= _LARGEST_MV:  # false where a sample is missing
-            return self._present(block, clean, None)
+            return self._present(first, 0, values, clean, None)
         is_missing = ~(np.abs(values) <= _LARGEST_MV)
         is_absent = np.asarray(is_missing.all(axis=1))
         edges = [0, *(np.flatnonzero(np.diff(is_absent)) + 1).tolist(), len(values)]
         out: list[Beat] = []
-        for first, last in itertools.pairwise(edges):
-            if is_absent[first]:
+        for begin, end in itertools.pairwise(edges):
+            if is_absent[begin]:
                 out += self._finish()
                 continue
-            part = replace(block, values=values[first:last], sequence=block.sequence + first)
-            out += self._present(part, None if clean is None else clean[first:last], is_missing[first:last])
+            part = None if clean is None else clean[begin:end]
+            out += self._present(first, begin, values[begin:end], part, is_missing[begin:end])
         return out
 
-    def _present(self, block: SampleBlock, clean: Samples | None, is_missing: Mask | None) -> list[Beat]:
+    def _present(
+        self, first: SampleBlock, begin: int, values: Samples, clean: Samples | None, is_missing: Mask | None
+    ) -> list[Beat]:
         assert self._times is not None
+        assert self._plan is not None
+        sequence = first.sequence + begin
         if self._run is None:
-            self._run = BeatRun(self._settings.run, block, self._times)
+            start = replace(first, channels=self._plan.ecg, values=values[:1], sequence=sequence)
+            self._run = BeatRun(self._settings.run, start, self._times)
             for from_sequence, names in self._trusted:
                 self._run.trust(names, from_sequence)
-        self._trusted = _still_to_come(self._trusted, block.sequence)
-        return self._run.add(block.values, clean, is_missing, self._verdicts)
+        if len(self._trusted) > 1:
+            self._trusted = _still_to_come(self._trusted, sequence)
+        return self._run.add(values, clean, is_missing, self._verdicts)
 
     def _finish(self) -> list[Beat]:
         run, self._run = self._run, None
         return run.finish(self._verdicts) if run is not None else []
+
+
+class _Plan:
+    """Which columns of a stream are ECG, and what makes them millivolts."""
+
+    def __init__(self, channels: tuple[Channel, ...]) -> None:
+        self.channels = channels
+        columns = [k for k, channel in enumerate(channels) if channel.kind is ChannelKind.ECG]
+        self.ecg = tuple(channels[k] for k in columns)
+        self.scales = np.array([_scale(channel) for channel in self.ecg])
+        self._columns = columns if len(columns) < len(channels) else None
+        self._is_in_mv = bool((self.scales == 1.0).all())
+
+    def in_mv(self, values: Samples) -> Samples:
+        """Return the ECG columns of `values` in millivolts."""
+        if self._columns is not None:
+            values = values[:, self._columns]
+        return values if self._is_in_mv else values * self.scales
 
 
 def _continues(before: SampleBlock, block: SampleBlock) -> bool:

@@ -27,6 +27,8 @@ _N_REJECTED = 32
 
 # The quietest third is never taken for less: what a lead adds to the fused energy is bounded in the same way.
 _LEAST_FLOOR = 0.02
+# A lead's beats are never taken for smaller, so that a dead lead can be compared too.
+_LEAST_LEVEL_MV = 0.03
 # Candidates from this share of the usual beat on are remembered, in case they come again.
 _NOTICED = 0.4
 
@@ -89,7 +91,7 @@ class QrsDecision:
         self._levels: list[float] = []
         """Energy of the usual beat, by lead; none while learning."""
         self._learning: list[tuple[Candidates, int]] = []
-        self._noise: deque[float] = deque(maxlen=8)
+        self._noise: deque[float] = deque([0.0] * 8, maxlen=8)
         self._noise_level = 0.0
         self._known = KnownComplexes()
         self._between: deque[float] = deque(maxlen=16)
@@ -160,7 +162,7 @@ class QrsDecision:
     def _start(self) -> None:
         begin = self._learning[0][0].at[self._learning[0][1]]
         first = [each.heights[k] for each, k in self._learning if each.at[k] < begin + self._n_learning]
-        self._levels = [max(heights[lead] for heights in first) for lead in range(self._n_leads)]
+        self._levels = [max(_LEAST_LEVEL_MV, *(each[lead] for each in first)) for lead in range(self._n_leads)]
         for lead, level in zip(self._leads, self._levels, strict=True):
             lead.beats.append(level)
             lead.level = level
@@ -235,13 +237,17 @@ class QrsDecision:
         """
         settings = self._settings
         usual = sum(weight * level for weight, level in zip(candidates.weights[k], self._levels, strict=True))
-        floor = min(max(candidates.floors[k] / usual, _LEAST_FLOOR), settings.largest_noise)
-        noise = max(floor, min(self._noise_level, settings.largest_noise))
-        threshold = max(settings.least_threshold, math.sqrt(noise))
         quiet, noisy = settings.noisy_floor
-        if strength < threshold or floor < quiet:
-            return threshold
+        floor = max(candidates.floors[k] / usual, _LEAST_FLOOR)
+        least = max(
+            settings.least_threshold, math.sqrt(min(max(self._noise_level, min(floor, quiet)), settings.largest_noise))
+        )
+        if strength < least or floor < quiet:
+            return least
         likeness = self._known.likeness(candidates.shapes[k], self._scales(candidates.weights[k]))
+        if likeness > settings.known_likeness:
+            return least
+        threshold = max(least, math.sqrt(min(floor, settings.largest_noise)))
         doubt = settings.likeness_weight * (1.0 - max(0.0, likeness))
         if self._last is not None and self._rr:
             early = (candidates.at[k] - self._last.at) / median_of(self._rr)
@@ -274,15 +280,15 @@ class QrsDecision:
             # Only the decay in a pause let it pass: the amplitude has dropped, and the old one is forgotten.
             for lead in self._leads:
                 lead.beats.clear()
-            self._noise.clear()
+            self._noise.extend([0.0] * 8)
             self._noise_level = 0.0
             self._between.clear()
         for lead, height in zip(self._leads, heights, strict=True):
             lead.beats.append(height)
         self._known.learn(candidates.shapes[k], self._scales(weights))
         if is_late and strength in self._noise:  # it was taken for noise before it was searched back
-            self._noise.remove(strength)
-            self._noise_level = median_of(self._noise) if self._noise else 0.0
+            self._noise[self._noise.index(strength)] = 0.0
+            self._noise_level = median_of(self._noise)
         self._measure_levels()
         self._last = Detection(
             at=at,
@@ -321,7 +327,7 @@ class QrsDecision:
 
     def _measure_levels(self) -> None:
         for lead in self._leads:
-            lead.level = max(median_of(lead.beats), 0.03)
+            lead.level = max(median_of(lead.beats), _LEAST_LEVEL_MV)
         self._levels = [lead.level for lead in self._leads]
 
     def _measure_between(self, candidates: Candidates, k: int, last_at: int) -> None:

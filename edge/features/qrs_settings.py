@@ -21,6 +21,9 @@ class DecisionSettings:
     to count; from the second on they count fully.  Seen in muscle noise of 18 and 8 dB."""
     likeness_weight: float = 0.65
     """How much the threshold rises, as a logarithm, for a candidate that looks like no known complex."""
+    known_likeness: float = 0.9
+    """What is as like as this to the usual complex, or to one of the last four, is no noise: the waves of a fast
+    ventricular run leave no quiet third of a second either."""
     early_weight: float = 0.3
     """The same for one that comes early: its power of the usual interval by its own."""
     refractory_s: float = 0.18

@@ -13,8 +13,21 @@ from edge.conditioning.resample import Resampler, ResampleSettings
 from edge.features.ecg_beats import EcgBeats
 from edge.features.vitals import VitalsStage
 from edge.features.windows import Windows
-from edge.messages import Beat, Gap, Quality, Reading, ReadingStatus, SensorStatus, Tick
-from tests.conformance.case import StageCase, block, ecg_like, joined_samples
+from edge.messages import (
+    Beat,
+    Channel,
+    ChannelKind,
+    Gap,
+    Quality,
+    Reading,
+    ReadingStatus,
+    SampleBlock,
+    SensorStatus,
+    Tick,
+)
+from tests.conformance.case import ECG_CHANNEL, StageCase, block, ecg_like, joined_samples
+
+SECOND = Channel(name="V1", kind=ChannelKind.ECG, unit="mV")
 
 
 def ecg_stream(rng: np.random.Generator) -> list:
@@ -39,6 +52,25 @@ def hostile_stream(rng: np.random.Generator) -> list:
     out.append(block(rng.standard_normal((n, 1)), start_ns=-(10**18), sequence=3))
     out.append(block(rng.standard_normal((1, 1)), start_ns=2**63, sequence=2**62))
     return out
+
+
+def two_lead_stream(rng: np.random.Generator) -> list:
+    """The same seen by two leads, of which the second is flat for a while and noisy for another."""
+    return [two_leads(item, rng, 0.0) for item in ecg_stream(rng)]
+
+
+def two_lead_hostile(rng: np.random.Generator) -> list:
+    """Impossible values in both leads at once, and in one alone."""
+    return [two_leads(item, rng, np.nan) for item in hostile_stream(rng)]
+
+
+def two_leads(item: SampleBlock, rng: np.random.Generator, dead: float) -> SampleBlock:
+    other = -0.4 * item.values + 0.02 * rng.standard_normal(item.values.shape)
+    other[len(other) // 3 : len(other) // 3 + 40] = dead
+    other[len(other) // 2 : len(other) // 2 + 300] *= 8.0
+    return block(
+        np.hstack([item.values, other]), start_ns=item.start_ns, sequence=item.sequence, channels=(ECG_CHANNEL, SECOND)
+    )
 
 
 def vitals_stream(rng: np.random.Generator) -> list:
@@ -124,4 +156,5 @@ CASES = [
     ),
     StageCase(name="VitalsStage", make=VitalsStage, stream=vitals_stream, hostile=vitals_hostile, resplit=None),
     StageCase(name="EcgBeats", make=EcgBeats, stream=ecg_stream, hostile=hostile_stream),
+    StageCase(name="EcgBeats-2-leads", make=EcgBeats, stream=two_lead_stream, hostile=two_lead_hostile),
 ]

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from edge.conditioning.filters import FilterChain
 from edge.conditioning.quality import SignalQuality
 from edge.features.ecg_beats import EcgBeats
 from edge.messages import Channel, ChannelKind, Quality
@@ -334,3 +335,125 @@ def test_without_any_trusted_lead_the_detector_goes_on():
     beats = [beat for item in blocks(ecg(regular(75, 20), 20)) for beat in stage.push(item)] + stage.flush()
 
     assert len(beats) == len(regular(75, 20))
+
+
+@pytest.mark.parametrize("qrs_s", [0.04, 0.06, 0.08, 0.1, 0.12])
+def test_the_width_of_a_complex_is_read(qrs_s):
+    """Triangles of 40 to 120 ms read 8 to 14 ms too wide, which is what a 40 Hz low-pass adds."""
+    beats = detect(ecg(regular(70, 30), 30, qrs_s=qrs_s))
+
+    widths_ms = [beat.width_ms for beat in beats[3:]]
+
+    assert 1000 * qrs_s + 2 <= np.median(widths_ms) <= 1000 * qrs_s + 18
+
+
+def test_an_artefact_in_one_lead_is_no_beat_where_the_other_is_quiet():
+    """Spikes as large as the complexes in the poorer lead, between the beats, while the better shows nothing there."""
+    truth = regular(70, 60)
+    time_s = np.arange(60 * 250) / 250
+    spikes = sum(triangle(time_s, at_s + 0.45, 0.08) for at_s in truth[20::4])
+    values = np.stack([ecg(truth, 60), ecg(truth, 60, t_mv=0.5) + spikes], axis=1)
+
+    assert_same_beats(detect(values, names=("I", "II")), truth)
+
+
+def test_steps_of_the_baseline_are_no_beats():
+    """An electrode that moves shifts the level by a millivolt, again and again, and no beat is counted for it."""
+    truth = regular(60, 60)
+    time_s = np.arange(60 * 250) / 250
+    steps = sum((-1.0) ** k * (time_s > at_s + 0.5) for k, at_s in enumerate(truth[20::5]))
+
+    assert_same_beats(detect(ecg(truth, 60) + steps), truth)
+
+
+def test_a_run_of_wide_beats_is_not_taken_for_noise():
+    """Fifteen ventricular beats at 180 bpm, of another shape and early, out of a quiet rhythm: every one is found."""
+    truth = regular(70, 60)
+    run = 30.2 + np.arange(15) / 3
+    usual = truth[(truth < 29.9) | (truth > run[-1] + 0.6)]
+    values = ecg(usual, 60)
+    time_s = np.arange(60 * 250) / 250
+    for at_s in run:
+        values -= 1.4 * hump(time_s, at_s, 0.2)
+
+    assert_same_beats(detect(values), np.sort(np.concatenate([usual, run])), 0.11)
+
+
+def test_the_pause_after_a_premature_beat_is_recognised():
+    """A ventricular beat resets nothing: the two intervals together are two usual ones.  An atrial one does."""
+    truth = regular(70, 60)
+    rr_s = 60 / 70
+    full = np.delete(truth, 30)
+    full = np.sort(np.append(full, truth[30] - 0.3))
+    short = np.concatenate([truth[:30], truth[30:] - 0.3])
+
+    for beats_s, expected in ((full, True), (short, False)):
+        beats = detect(ecg(beats_s, 60))
+        after = beats[int(np.argmin(np.abs(times_s(beats) - (truth[30] - 0.3)))) + 1]
+        assert after.is_after_compensatory_pause is expected
+        assert sum(beat.is_after_compensatory_pause for beat in beats) == int(expected)
+        assert after.rr_ms == pytest.approx(1000 * (rr_s + 0.3 * expected), abs=10)
+
+
+def test_the_channels_that_show_clear_beats_are_named():
+    """A lead whose complexes are too small to be counted, or drown in T waves, does not show the heart."""
+    truth = regular(75, 30)
+    for other in (ecg(truth, 30, qrs_mv=0.1, t_mv=0.02), ecg(truth, 30, qrs_mv=0.3, t_mv=0.9, noise_mv=0.05)):
+        stage = EcgBeats()
+        assert stage.clear_channels == frozenset()
+        beats = [
+            beat
+            for item in blocks(np.stack([other, ecg(truth, 30)], axis=1), names=("I", "II"))
+            for beat in stage.push(item)
+        ]
+
+        assert stage.clear_channels == {"II"}
+        assert {beat.channel for beat in beats[9:]} == {"II"}
+
+
+def test_trust_holds_from_the_sample_it_names():
+    """The same verdicts give the same beats, whether they come second by second or all before one long block."""
+    truth = regular(75, 40)
+    rng = np.random.default_rng(4)
+    values = np.stack([ecg(truth, 40, qrs_mv=0.6), ecg(truth, 40, qrs_mv=1.5)], axis=1)
+    values[20 * 250 :, 1] += rng.normal(0.0, 1.0, 20 * 250)
+    verdicts = {k: ("I",) if k > 21 * 250 else ("I", "II") for k in range(250, 40 * 250, 250)}
+    poor = {
+        k: Quality(sensor="s", stream="ecg", at_ns=0, index=k / 1e4, is_usable=True, reasons=(), sequence=k)
+        for k in verdicts
+    }
+
+    runs = []
+    for block_s in (0.04, 1.0, 40.0):
+        stage, beats = EcgBeats(), []
+        for item in blocks(values, block_s=block_s, names=("I", "II")):
+            for k in range(item.sequence, item.sequence + item.n_samples):
+                if k in verdicts:
+                    stage.push(poor[k])
+                    stage.trust(verdicts[k], k)
+            beats += stage.push(item)
+        runs.append(beats + stage.flush())
+
+    assert runs[1:] == runs[:1] * 2
+    assert {beat.quality for beat in runs[0]} > {0.25, 0.5}
+
+
+def test_a_signal_that_is_filtered_already_is_not_filtered_again():
+    """The chain's own filtered blocks give the same beats as the detector's filter."""
+    items = blocks(ecg(regular(75, 30), 30))
+    alone, fed, filters = EcgBeats(), EcgBeats(), FilterChain()
+
+    beats = [beat for item in items for beat in alone.push(item)] + alone.flush()
+    also = [beat for item in items for beat in fed.push(item, clean=filters.push(item)[0])] + fed.flush()
+
+    assert also == beats
+
+
+def test_a_lead_with_holes_makes_no_beats_of_them():
+    """Ten seconds without one lead, and a level 3 mV away when it comes back, cost and add nothing."""
+    truth = regular(75, 60)
+    values = np.stack([ecg(truth, 60), ecg(truth, 60)], axis=1)
+    values[20 * 250 : 30 * 250, 0] = np.nan
+    values[30 * 250 :, 0] += 3.0
+
+    assert_same_beats(detect(values, names=("I", "II")), truth)
