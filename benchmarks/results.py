@@ -26,6 +26,7 @@ COMMANDS: Mapping[str, tuple[str, ...]] = MappingProxyType(
         "bench_speed": ("{data}/mitdb", "--records", "119", "208", "230"),
         "bench_noise": ("{data}/mitdb", "--noise", "{data}/nstdb", "--plot", "benchmarks/noise.svg"),
         "bench_cinc2017_quality": ("{data}/cinc2017",),
+        "bench_intervals": ("{data}/mitdb",),
         "bench_ppg": (),
         "bench_respiration": ("{data}/bidmc",),
         "bench_wrist": ("{data}",),

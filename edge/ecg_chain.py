@@ -100,7 +100,7 @@ class EcgChain:
         beats = self._beats.flush()
         for beat in beats:
             self._delineation.push(beat)
-        return [*beats, *self._infer([], beats)]
+        return [*beats, *self._infer([], beats), *self._delineation.flush()]
 
     def gap(self, gap: Gap) -> None:
         """Forget the signal before a hole."""

@@ -6,14 +6,13 @@ import math
 from collections import deque
 from dataclasses import dataclass, field
 
-from edge.features.heart_rate import heart_rate_bpm
+from edge.features.heart_rate import N_INTERVALS, heart_rate_bpm
 from edge.features.hrv import Hrv, HrvSettings, HrvWindow
 from edge.features.signal_state import SignalState, SignalStateSettings
 from edge.messages import Beat, Gap, Measurement, Quality
 
 _NS_PER_S = 1_000_000_000
 _NS_PER_MS = 1_000_000
-_N_RR_KEPT = 12
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -142,7 +141,7 @@ class EcgVitals:
             from_ns = max(from_ns, self._rate_from_ns)
         recent: list[float] = []
         for beat_ns, rr_ms in zip(reversed(self._beats_at_ns), reversed(self._rr_ms), strict=True):
-            if beat_ns <= from_ns or len(recent) == _N_RR_KEPT:
+            if beat_ns <= from_ns or len(recent) == N_INTERVALS:
                 break
             if 0 < rr_ms < math.inf:  # False for NaN
                 recent.append(rr_ms)
