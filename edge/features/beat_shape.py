@@ -5,6 +5,7 @@ All beats of a call are described together; what is learned (polarity, lead, usu
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -24,6 +25,8 @@ _BRIDGE_S = 0.015
 # The edge lies above the slopes before the complex, P wave and noise, but never above this share of the largest slope.
 _OVER_NOISE = 1.5
 _LARGEST_EDGE_RATIO = 0.3
+# Below this a curve is flat, and resembles nothing.
+_LEAST_NORM = 1e-9
 # No complex reaches further from its R peak.
 _HALF_WIDTH_S = 0.12
 # A lead that moves less around a beat does not show it.
@@ -164,6 +167,8 @@ class UsualBeat:
 
     def __init__(self) -> None:
         self._template: Curves | None = None
+        self._pattern: Curves = np.zeros(0)
+        self._norm = 0.0
         self._examples: list[Curves] = []
         self._recent: deque[bool] = deque(maxlen=self._N_REMEMBERED)
 
@@ -178,12 +183,14 @@ class UsualBeat:
         if self._template is None:
             self._learn(curve[n_shift : len(curve) - n_shift])
             return None
-        n = len(self._template)
-        shifted = np.stack([curve[k : k + n] for k in range(0, 2 * n_shift + 1, max(1, n_shift // 2))])
-        correlations = _correlations(shifted, self._template)
-        best = int(np.argmax(correlations))
-        result = float(correlations[best])
-        self._follow(shifted[best], result)
+        products = np.correlate(curve, self._pattern)  # the pattern's mean is 0, so that the level does not matter
+        shift = int(products.argmax())
+        n = len(self._pattern)
+        part = curve[shift : shift + n]
+        total = float(np.add.reduce(part))
+        norm = math.sqrt(max(0.0, float(part.dot(part)) - total * total / n)) * self._norm
+        result = float(products[shift]) / norm if norm > _LEAST_NORM else 0.0
+        self._follow(part, result)
         return result
 
     def _learn(self, curve: Curves) -> None:
@@ -193,16 +200,21 @@ class UsualBeat:
         examples = np.stack(self._examples)
         likeness = np.stack([_correlations(examples, example) for example in examples])
         typical = likeness[int(np.argmax(np.median(likeness, axis=1)))]
-        self._template = examples[typical >= min(self._SIMILAR, float(np.median(typical)))].mean(axis=0)
+        self._set(examples[typical >= min(self._SIMILAR, float(np.median(typical)))].mean(axis=0))
         self._examples = []
         self._recent.clear()
+
+    def _set(self, template: Curves) -> None:
+        self._template = template
+        self._pattern = template - float(np.add.reduce(template)) / len(template)
+        self._norm = math.sqrt(float(self._pattern.dot(self._pattern)))
 
     def _follow(self, curve: Curves, correlation: float) -> None:
         assert self._template is not None
         is_similar = correlation > self._SIMILAR
         self._recent.append(is_similar)
         if is_similar:
-            self._template = self._template + self._RATE * (curve - self._template)
+            self._set(self._template + self._RATE * (curve - self._template))
         elif len(self._recent) == self._N_REMEMBERED and sum(self._recent) < self._FEWEST_SIMILAR * len(self._recent):
             self._template = None  # the usual beat has changed: learn the new one
 
@@ -220,4 +232,4 @@ def _correlations(curves: Curves, template: Curves) -> Curves:
     sums = np.add.reduce(curves, axis=1)
     energies = np.add.reduce(curves * curves, axis=1) - sums * sums / n
     norm = np.sqrt(np.maximum(energies, 0.0) * np.add.reduce(pattern * pattern))
-    return np.asarray(np.where(norm > 1e-9, products / np.maximum(norm, 1e-9), 0.0))
+    return np.asarray(np.where(norm > _LEAST_NORM, products / np.maximum(norm, _LEAST_NORM), 0.0))

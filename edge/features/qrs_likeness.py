@@ -36,7 +36,7 @@ class KnownComplexes:
     """
 
     def __init__(self) -> None:
-        self._recent_ones: deque[tuple[Shape, float]] = deque(maxlen=_N_RECENT)
+        self._recent_ones: deque[tuple[Shape, Sequence[float]]] = deque(maxlen=_N_RECENT)
         self._usual: Shape | None = None
         self._norm = 1.0
         self._examples: list[Shape] = []
@@ -45,12 +45,12 @@ class KnownComplexes:
     def likeness(self, shape: Shape, scales: Sequence[float]) -> float:
         """Return the largest correlation −1…1 of `shape`, each lead multiplied by its scale, with what is known."""
         usual = UNKNOWN if self._usual is None else _compare(shape, scales, self._usual, self._norm)[0]
-        recent = [_compare(shape, scales, other, norm)[0] for other, norm in self._recent_ones]
+        recent = [_compare(shape, scales, *_with_norm(_middle(*other)))[0] for other in self._recent_ones]
         return max([usual, *recent])
 
     def notice(self, shape: Shape, scales: Sequence[float]) -> None:
         """Take `shape` for one that may come again, be it a beat or not."""
-        self._recent_ones.append(_with_norm(_middle(shape, scales)))
+        self._recent_ones.append((shape, scales))
 
     def learn(self, shape: Shape, scales: Sequence[float]) -> None:
         """Take `shape` for a beat."""
