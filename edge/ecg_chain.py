@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from edge.conditioning.filters import FilterChain, FilterSettings
 from edge.conditioning.quality import QualitySettings, SignalQuality
+from edge.conditioning.quality_rules import WAVES
 from edge.conditioning.resample import Resampler, ResampleSettings
 from edge.features.delineation import Delineation, DelineationSettings
 from edge.features.ecg_beats import EcgBeats, EcgBeatsSettings
@@ -122,7 +123,8 @@ class EcgChain:
         self._delineation.push(quality)
         if self._windows is not None:
             self._windows.push(quality)
-        return self._beats.push(quality)
+        # Waves without beats stay usable for the rule on fibrillation; what looks like beats in them is none.
+        return self._beats.push(replace(quality, is_usable=False) if WAVES in quality.reasons else quality)
 
     def _infer(self, clean: Sequence[SampleBlock], beats: Sequence[Beat]) -> list[EcgOutput]:
         if self._windows is None:

@@ -24,7 +24,7 @@ from edge.messages import (
 from edge.pipeline import Pipeline, PipelineSettings
 from edge.signal_chain import SensorTraits
 from firmware_bridge.virtual.patient import CHANNELS, VirtualPatient
-from firmware_bridge.virtual.scenario import Scenario
+from firmware_bridge.virtual.scenario import Fault, FaultKind, Scenario
 
 S = 1_000_000_000
 CALIBRATION = ((0.4, 100.0), (1.6, 70.0))
@@ -166,3 +166,16 @@ def test_channels_that_appear_later_get_their_chain():
     findings = run(new_pipeline(), [*narrow, *ecg[75:]])
 
     assert only(Vitals, findings)[-1].measurements["heart_rate_bpm"].value is not None
+
+
+def test_a_shaken_electrode_gives_no_wrong_heart_rate():
+    """Slow waves of several millivolts over a heart at 70/min: no rate rather than that of the waves."""
+    motion = Fault(kind=FaultKind("motion"), at_s=30.0, duration_s=60.0, parameters={"intensity_ratio": 3.0})
+    taken = VirtualPatient(replace(Scenario.simple(heart_rate_bpm=70, seed=2), faults=(motion,))).take(90.0)
+    ecg = {"ecg": (taken.ecg_mv, taken.ecg_rate_hz)}
+
+    findings = run(new_pipeline(), interleaved(ecg, order=("ecg",)))
+
+    rates = [vitals.measurements["heart_rate_bpm"].value for vitals in only(Vitals, findings)]
+    assert rates[25] == pytest.approx(70, abs=5)
+    assert all(value is None or abs(value - 70) < 10 for value in rates[34:88])

@@ -30,6 +30,12 @@ _BEATLESS_RATIO = 0.3
 _TINY = 1e-24
 
 
+WAVES = "waves"
+"""Reason of a second that is one large regular wave: fibrillation or movement.  It stays usable, so that the rule on
+fibrillation sees it, but what a beat detector finds in it is no beat."""
+_BEATS = "beats"
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class QualitySettings:
     """Where the signal stops being usable."""
@@ -220,7 +226,8 @@ class _Lead:
             swing=swing,
         )
         noise = index_of(causes.share())
-        if noise < settings.min_quality and self._is_heart(second, figures):
+        heart = self._heart(second, figures) if noise < settings.min_quality else None
+        if heart is not None:
             noise = settings.min_quality
         mains = _MAINS_LEFT * _largest_wave(figures.mains) / scale
         parts = (
@@ -234,6 +241,7 @@ class _Lead:
             causes=causes,
             amplitude=amplitude,
             kurtosis=kurtosis,
+            doubts=[WAVES] if heart == WAVES else [],
         )
 
     def _swing_since(self, before: Figures, figures: Figures) -> float:
@@ -242,16 +250,16 @@ class _Lead:
         last, self._swing = self._swing, max(means) - min(means)
         return max(last, self._swing)
 
-    def _is_heart(self, second: int, figures: Figures) -> bool:
-        """Return whether the last seconds are one large regular wave, or beats that repeat each other."""
+    def _heart(self, second: int, figures: Figures) -> str | None:
+        """Return what the heart does where it looks like noise: beats that repeat, or `WAVES`; None where it is noise."""
         settings = self._settings
         if figures.high - figures.low < settings.wave_mv:
-            return False
-        leakage = self._features.leakage(second, self._column)
-        if leakage is not None and leakage < settings.wave_leakage:
-            return True
+            return None
         repetition = self._features.repetition(second, self._column)
-        return repetition is not None and repetition >= settings.least_repetition
+        if repetition is not None and repetition >= settings.least_repetition:
+            return _BEATS
+        leakage = self._features.leakage(second, self._column)
+        return WAVES if leakage is not None and leakage < settings.wave_leakage else None
 
 
 def millivolts(channel: Channel) -> float:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
+from edge.conditioning.quality_rules import WAVES
 from edge.features.heart_rate import N_INTERVALS, heart_rate_bpm
 from edge.features.hrv import Hrv, HrvSettings, HrvWindow
 from edge.features.signal_state import SignalState, SignalStateSettings
@@ -72,6 +73,8 @@ class EcgVitals:
 
     def add_quality(self, quality: Quality) -> None:
         """Keep the verdict on one second; an unusable one casts doubt on the beats in it."""
+        if WAVES in quality.reasons:
+            quality = replace(quality, is_usable=False, reasons=(WAVES, *quality.reasons))
         self.signal.add(quality)
         if not quality.is_usable:
             self._doubt(quality.at_ns - _NS_PER_S)

@@ -26,7 +26,8 @@ class Quality:
     """0 (useless) to 1 (clean); a value is shown only at or above the configured minimum."""
     is_usable: bool
     reasons: tuple[str, ...]
-    """``lead-off``, ``flat``, ``saturated``, ``mains``, ``motion``, ``noise``, ``settling`` …; empty when clean."""
+    """``lead-off``, ``flat``, ``saturated``, ``mains``, ``baseline``, ``motion``, ``noise``, ``detector-disagreement``,
+    ``weak-lead``, ``waves``, ``low-perfusion``, ``settling`` …; empty when clean."""
     channel: str | None = None
     """The best channel, where the stream has several."""
     sequence: int = 0

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections import deque
 from dataclasses import dataclass
 
+from edge.conditioning.quality_rules import WAVES
 from edge.messages import (
     AlertKind,
     ChannelKind,
@@ -316,7 +317,7 @@ class _PoorSignal:
 
     def add(self, quality: Quality, *, is_explained: bool) -> list[Condition]:
         """Return what one more second leads to; a trouble that explains it keeps this one from beginning."""
-        if quality.is_usable:
+        if quality.is_usable and WAVES not in quality.reasons:  # of waves only the rule on fibrillation can speak
             self._usable_s += 1
             self._poor_s = max(0, self._poor_s - 1)
             if self._usable_s < self._settings.poor_restored_s:

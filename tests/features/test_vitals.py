@@ -339,3 +339,15 @@ def test_a_doubtful_beat_is_no_pause():
         shown.append(rate(vitals))
 
     assert shown[12:18] == pytest.approx([200] * 6)
+
+
+def test_waves_without_beats_give_no_rate():
+    """What a detector counts in fibrillation or in a shaken cable is no heart rate, usable as the signal may be."""
+    stage = VitalsStage()
+    for second in range(1, 41):
+        for at in (second - 0.9, second - 0.4):
+            stage.push(beat(at, 500.0))
+        stage.push(verdict(second, index=0.6, reasons=("motion", "waves") if second > 20 else ()))
+        (vitals,) = stage.push(Tick(at_ns=second * S))
+
+    assert (rate(vitals), absent(vitals)) == (None, "waves")

@@ -227,6 +227,13 @@ def test_a_belt_without_an_ecg_alarms_for_itself():
     assert [condition.code for condition in outputs] == ["lead-off:chest/respiration"]
 
 
+def test_waves_without_beats_are_a_poor_signal_in_the_end():
+    """They stay usable for the rule on fibrillation; when it says nothing for a minute, somebody must look."""
+    waves = lambda at_s: [replace(quality(at_s), reasons=("motion", "waves"))]  # noqa: E731 - as short as it is
+
+    assert [condition.code for condition in play([], 70, waves)] == ["signal-poor:chest/ecg"]
+
+
 def test_lead_off_is_not_called_poor_as_well():
     """One trouble, one alarm."""
     outputs = play([], 300, lambda t: [quality(t, "lead-off")])
