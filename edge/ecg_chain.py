@@ -77,7 +77,6 @@ class EcgChain:
         out: list[EcgOutput] = []
         verdicts = self._quality.push(block)
         for verdict, usable in zip(verdicts, self._quality.verdicts, strict=True):
-            self._beats.trust(usable.names, usable.sequence)
             for quality in self._weak.push(verdict, usable=usable.names, clear=self._beats.clear_channels):
                 out += [quality, *self._heed(quality)]
         clean = self._filters.push(block)

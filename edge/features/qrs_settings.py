@@ -11,7 +11,7 @@ class DecisionSettings:
 
     floor_mv: float = 0.15
     """Smallest detection signal taken for a QRS complex: monitors must not count below 0.15 mV (IEC 60601-2-27)."""
-    least_threshold: float = 0.2
+    least_threshold: float = 0.25
     """The threshold is never below this share of the usual beat, however quiet the signal."""
     largest_noise: float = 0.35
     """Noise is never taken for more than this share of the usual beat: at 300 bpm the energy of the beats themselves
