@@ -177,8 +177,12 @@ class QrsDecision:
         last = self._last
         strength = self._strength(candidates.heights[k], candidates.weights[k])
         threshold = usual = self._usual_threshold(candidates, k, strength)
-        if strength > _NOTICED:
+        is_lost = self._is_lost(candidates, k)
+        if strength > _NOTICED or is_lost:
             self._known.notice(candidates.shapes[k], self._scales(candidates.weights[k]))
+        if is_lost:
+            self._reject(strength)
+            return
         is_late = False
         if last is not None and at > self._deadline:
             lowered = self._lowered(threshold, at, 1.0)
@@ -201,6 +205,18 @@ class QrsDecision:
             self._rejected.append(_Rejected(candidates, k, at, strength, usual))
             if len(self._rejected) > 2 * _N_REJECTED:  # a long pause: these cannot become beats any more
                 del self._rejected[:_N_REJECTED]
+
+    def _is_lost(self, candidates: Candidates, k: int) -> bool:
+        """Return whether a small maximum is lost in what surrounds it: so is the noise of an electrode in an asystole.
+
+        Beats of a fast tachycardia leave no rest between them either, but each is like the ones before.
+        """
+        if self._height(candidates, k) >= self._settings.small_mv:
+            return False
+        if candidates.fused[k] >= self._settings.stand_out_ratio * candidates.floors[k]:
+            return False
+        likeness = self._known.likeness(candidates.shapes[k], self._scales(candidates.weights[k]))
+        return likeness <= self._settings.known_likeness
 
     def _is_t_wave(self, candidates: Candidates, k: int, strength: float, last: Detection) -> bool:
         settings = self._settings

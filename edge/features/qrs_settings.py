@@ -11,6 +11,11 @@ class DecisionSettings:
 
     floor_mv: float = 0.15
     """Smallest detection signal taken for a QRS complex: monitors must not count below 0.15 mV (IEC 60601-2-27)."""
+    small_mv: float = 0.3
+    """Complexes below this must stand out by `stand_out_ratio` or be like those before them.  The amplitude below which
+    the signal quality judges no noise either, so that an asystole with electrode noise stays usable."""
+    stand_out_ratio: float = 3.0
+    """Energy of a small complex over that of the quietest third of the second before it (own choice)."""
     least_threshold: float = 0.25
     """The threshold is never below this share of the usual beat, however quiet the signal."""
     largest_noise: float = 0.35

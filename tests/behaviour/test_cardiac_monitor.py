@@ -227,7 +227,7 @@ def test_a_detached_lead_that_hums_is_no_asystole():
     assert monitor.rates(36, 89) == [None] * 54
 
 
-@pytest.mark.parametrize(("noise_mv", "seed"), [(0.0, 1), (0.03, 1), (0.03, 2)])
+@pytest.mark.parametrize(("noise_mv", "seed"), [(0.0, 1), (0.03, 1), (0.03, 2), (0.05, 1), (0.05, 2)])
 def test_an_asystole_behind_a_detached_lead_is_found_when_the_lead_is_back(noise_mv, seed):
     """The heart stops while the electrode is off; it comes back with noise, and the standstill is told within 15 s."""
     faults = [Fault(kind=FaultKind.LEAD_OFF, at_s=30.0, duration_s=20.0)]

@@ -26,6 +26,7 @@ TECHNICAL = {"saturated", "lead-off", "signal-poor", "flat"}
         (FaultKind.BASELINE_WANDER, {"amplitude_mv": 4.0}, 60.0),
         (FaultKind.NOISE, {"rms_mv": 0.3}, 60.0),
         (FaultKind.NOISE, {"rms_mv": 2.0}, 10.0),
+        (FaultKind.NOISE, {"rms_mv": 2.0}, 60.0),
     ],
 )
 def test_beats_and_rate_come_back(kind, parameters, duration_s):
