@@ -16,7 +16,8 @@ from edge.conditioning.filters import FilterChain, FilterSettings, delay_ms
 from edge.conditioning.sample_times import SampleTimes
 from edge.features.beat_bridge import Bridge, Mask
 from edge.features.beat_shape import BeatShapes, Shape
-from edge.features.qrs_decision import Detection, QrsDecision
+from edge.features.qrs_decision import QrsDecision
+from edge.features.qrs_detection import Detection
 from edge.features.qrs_settings import DecisionSettings
 from edge.features.qrs_signal import FusionSettings, QrsSignal
 from edge.messages import Beat, Channel, Quality, SampleBlock, Samples

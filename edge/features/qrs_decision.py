@@ -14,8 +14,8 @@ from __future__ import annotations
 import math
 from collections import deque
 from collections.abc import Sequence
-from dataclasses import dataclass
 
+from edge.features.qrs_detection import Detection, Rejected
 from edge.features.qrs_levels import LeadLevel, median_of
 from edge.features.qrs_likeness import KnownComplexes
 from edge.features.qrs_settings import DecisionSettings
@@ -31,36 +31,6 @@ _LEAST_FLOOR = 0.02
 _LEAST_LEVEL_MV = 0.03
 # Candidates from this share of the usual beat on are remembered, in case they come again.
 _NOTICED = 0.4
-
-
-@dataclass(slots=True)
-class Detection:
-    """One QRS complex."""
-
-    at: int
-    """Position of the energy's maximum, at the detector's rate."""
-    fused: float
-    strength: float
-    """Energy in units of the usual beat."""
-    slope: float
-    heights: list[float]
-    weights: list[float]
-    clear_leads: list[int]
-    """Leads that showed beats clearly at that time."""
-    is_late: bool
-    """Found by search-back."""
-
-
-@dataclass(slots=True)
-class _Rejected:
-    """A candidate that was no beat, and may still become one by search-back."""
-
-    candidates: Candidates
-    k: int
-    at: int
-    strength: float
-    threshold: float
-    """What it had to pass when it came."""
 
 
 class QrsDecision:
@@ -95,7 +65,7 @@ class QrsDecision:
         self._noise_level = 0.0
         self._known = KnownComplexes()
         self._between: deque[float] = deque(maxlen=16)
-        self._rejected: list[_Rejected] = []
+        self._rejected: list[Rejected] = []
         self._rr: deque[int] = deque(maxlen=8)
         self._last: Detection | None = None
         self._is_pending = False
@@ -180,15 +150,12 @@ class QrsDecision:
         is_lost = self._is_lost(candidates, k)
         if strength > _NOTICED or is_lost:
             self._known.notice(candidates.shapes[k], self._scales(candidates.weights[k]))
-        if is_lost:
-            self._reject(strength)
-            return
         is_late = False
         if last is not None and at > self._deadline:
             lowered = self._lowered(threshold, at, 1.0)
             is_late = not strength > lowered
             threshold = self._lowered(threshold, at, settings.search_back_ratio)
-        is_strong = strength > threshold and self._height(candidates, k) > settings.floor_mv
+        is_strong = strength > threshold and self._height(candidates, k) > settings.floor_mv and not is_lost
         if is_strong and last is not None:
             since = at - last.at
             if since < self._n_replace and candidates.fused[k] > settings.replace_ratio * last.fused:
@@ -200,11 +167,16 @@ class QrsDecision:
                 is_strong = False
         if is_strong:
             self._accept(candidates, k, strength, out, is_late=is_late)
-        else:
-            self._reject(strength)
-            self._rejected.append(_Rejected(candidates, k, at, strength, usual))
-            if len(self._rejected) > 2 * _N_REJECTED:  # a long pause: these cannot become beats any more
-                del self._rejected[:_N_REJECTED]
+            return
+        self._reject(strength)
+        if not is_lost:
+            self._remember(Rejected(candidates, k, at, strength, usual))
+
+    def _remember(self, rejected: Rejected) -> None:
+        """Keep what search-back may still make a beat of."""
+        self._rejected.append(rejected)
+        if len(self._rejected) > 2 * _N_REJECTED:  # a long pause: these cannot become beats any more
+            del self._rejected[:_N_REJECTED]
 
     def _is_lost(self, candidates: Candidates, k: int) -> bool:
         """Return whether a small maximum is lost in what surrounds it: so is the noise of an electrode in an asystole.
@@ -374,11 +346,11 @@ class QrsDecision:
                 return
             self._accept(found.candidates, found.k, found.strength, out, is_late=True)
 
-    def _strongest_rejected(self, first: int) -> _Rejected | None:
+    def _strongest_rejected(self, first: int) -> Rejected | None:
         settings = self._settings
         deadline = self._deadline
         first = max(first, deadline - self._n_reach)
-        best: _Rejected | None = None
+        best: Rejected | None = None
         for each in self._rejected:
             if not first < each.at <= deadline or (best is not None and each.strength <= best.strength):
                 continue
