@@ -109,12 +109,6 @@ class BeatRun:
         """Return the names of the channels that show clear beats."""
         return frozenset(self._first.channels[k].name for k in self._decision.clear_leads())
 
-    def trust(self, names: frozenset[str], from_sequence: int) -> None:
-        """Look for beats in these channels alone from a sample on."""
-        is_trusted = np.array([channel.name in names for channel in self._first.channels])
-        position = (from_sequence - self._start) // self._signal.n_decimated
-        self._signal.trust(is_trusted if is_trusted.any() else ~is_trusted, position)
-
     def add(self, values: Samples, clean: Samples | None, is_missing: Mask | None, verdicts: Verdicts) -> list[Beat]:
         """Return the beats that these samples made certain."""
         self.end += len(values)

@@ -12,7 +12,6 @@ length.  A beat is reported 0.4 to 0.6 s after its R peak.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Collection
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -60,7 +59,6 @@ class EcgBeats:
         self._run: BeatRun | None = None
         self._plan: _Plan | None = None
         self._verdicts = Verdicts()
-        self._trusted: list[tuple[int, frozenset[str]]] = []
 
     def push(self, item: SampleBlock | Quality, *, clean: SampleBlock | None = None) -> list[Beat]:
         """Return the beats that became certain with `item`, in order of time.
@@ -95,28 +93,6 @@ class EcgBeats:
         """
         return frozenset() if self._run is None else self._run.clear_channels()
 
-    def trust(self, channels: Collection[str], from_sequence: int | None = None) -> None:
-        """Look for beats in `channels` alone, as far as they show any, until told otherwise; survives no `reset`.
-
-        The detector weighs its leads by how far beats stand out; only a verdict from elsewhere tells it that a lead is
-        full of noise whose bursts stand out as beats do.
-
-        Parameters
-        ----------
-        channels : collection of str
-            Names; none means all.
-        from_sequence : int, optional
-            Sample from which it holds; by default the next one to come.
-        """
-        names = frozenset(channels)
-        if from_sequence is None:
-            from_sequence = self._next_sequence()
-        if self._trusted and self._trusted[-1][1] == names:
-            return
-        self._trusted.append((from_sequence, names))
-        if self._run is not None:
-            self._run.trust(names, from_sequence)
-
     def reset(self, reason: str) -> None:  # noqa: ARG002 - the stage shape; counted by the caller
         """Forget the signal so far; the next beat has no RR interval."""
         self._waiting = []
@@ -125,16 +101,10 @@ class EcgBeats:
         self._run = None
         self._plan = None
         self._verdicts = Verdicts()
-        self._trusted = []
 
     def flush(self) -> list[Beat]:
         """Return the beats that are still held back, at the end of the stream or before a reset."""
         return self._catch_up() + self._finish()
-
-    def _next_sequence(self) -> int:
-        if self._waiting:
-            return self._waiting[-1][0].sequence + self._waiting[-1][0].n_samples
-        return 0 if self._run is None else self._run.end
 
     def _catch_up(self) -> list[Beat]:
         """Look for beats in the blocks that were gathered, which follow each other without a hole."""
@@ -184,10 +154,6 @@ class EcgBeats:
         if self._run is None:
             start = replace(first, channels=self._plan.ecg, values=values[:1], sequence=sequence)
             self._run = BeatRun(self._settings.run, start, self._times)
-            for from_sequence, names in self._trusted:
-                self._run.trust(names, from_sequence)
-        if len(self._trusted) > 1:
-            self._trusted = _still_to_come(self._trusted, sequence)
         return self._run.add(values, clean, is_missing, self._verdicts)
 
     def _finish(self) -> list[Beat]:
@@ -221,12 +187,6 @@ def _continues(before: SampleBlock, block: SampleBlock) -> bool:
         and block.stream == before.stream
         and block.sensor == before.sensor
     )
-
-
-def _still_to_come(trusted: list[tuple[int, frozenset[str]]], sequence: int) -> list[tuple[int, frozenset[str]]]:
-    """Return the entries from the one in force at `sequence` on."""
-    n_past = sum(at <= sequence for at, _ in trusted)
-    return trusted[max(0, n_past - 1) :]
 
 
 def _scale(channel: Channel) -> float:

@@ -67,8 +67,6 @@ class FusionSettings:
     """Beats of a lead are never taken for smaller: a third of what must not be counted (IEC 60601-2-27)."""
     least_ratio: float = 0.05
     """A lead says no more against a beat than with this share of its usual energy."""
-    trusted_level_mv: float = 0.3
-    """Trusted leads are used alone where the beats of one are larger than this: twice what may be counted."""
     silent_ratio: tuple[float, float] = (0.1, 0.3)
     """A lead whose largest energy of two seconds is below the first share of its beats has lost the heart and loses its
     weight; above the second it has not."""
@@ -176,11 +174,6 @@ class QrsSignal:
         self._rows = np.concatenate([self._rows, pad], axis=1)
         self.end += n_pad
 
-    def trust(self, is_trusted: NDArray[np.bool_], at: int) -> None:
-        """Let only these leads count from position `at` on, as far as any of them shows beats."""
-        if self._fusion is not None:
-            self._fusion.trust(is_trusted, at)
-
     def largest(self, first: int, end: int) -> float:
         """Return the largest fused energy in ``first <= position < end``; 0 where there is none."""
         part = self._rows[-1, max(0, first - self._first) : max(0, end - self._first)]
@@ -286,11 +279,6 @@ class _Fusion:
         self._n_seconds = 0
         self._weights = np.full((n_leads, 2), 1.0 / n_leads)
         self._levels = np.ones((n_leads, 2))
-        self._trusted: list[tuple[int, NDArray[np.bool_]]] = []
-
-    def trust(self, is_trusted: NDArray[np.bool_], at: int) -> None:
-        """Note who is trusted from position `at` on."""
-        self._trusted.append((at, is_trusted))
 
     def fuse(self, energies: Rows, first: int, begin: int) -> NDArray[np.float64]:
         """Return the fused energy from position `begin` on; `energies` start at position `first`, before it."""
@@ -325,7 +313,7 @@ class _Fusion:
         if high > low:
             self._n_seconds = high
             whole = energies[:, low * n - first : high * n - first].reshape(self._n_leads, high - low, n)
-            self._grow(whole.max(axis=2), whole.mean(axis=2), low)
+            self._grow(whole.max(axis=2), whole.mean(axis=2))
         # Keep what candidates not yet confirmed may ask for: the last two seconds and the new ones.
         n_keep = high - low + 4
         n_drop = max(0, self._weights.shape[1] - n_keep)
@@ -333,7 +321,7 @@ class _Fusion:
         self._levels = self._levels[:, n_drop:]
         self._first_point += n_drop
 
-    def _grow(self, largest: Rows, means: Rows, low: int) -> None:
+    def _grow(self, largest: Rows, means: Rows) -> None:
         n_memory, settings = self._n_memory, self._settings
         if self._largest.shape[1] == 0:  # the first second stands for those before it
             self._largest = np.repeat(largest[:, :1], n_memory, axis=1)
@@ -349,22 +337,8 @@ class _Fusion:
         weight = np.maximum(level / (usual + 0.01) - 1.0, 0.03) ** 2
         silent, alive = settings.silent_ratio
         weight *= np.clip((newest / level - silent) / (alive - silent), 1e-3, 1.0)
-        weight = self._only_trusted(weight, level, low)
         self._weights = np.concatenate([self._weights, weight / weight.sum(axis=0)], axis=1)
         self._levels = np.concatenate([self._levels, level], axis=1)
-
-    def _only_trusted(self, weight: Rows, level: Rows, low: int) -> Rows:
-        """Take the weight from leads that are not trusted, where one that is shows beats that count."""
-        if not self._trusted:
-            return weight
-        points = (low + 1 + np.arange(weight.shape[1])) * self._n_second
-        is_trusted = np.ones(weight.shape, dtype=bool)
-        for at, leads in self._trusted:
-            is_trusted[:, points >= at] = leads[:, None]
-        n_past = sum(at <= points[-1] for at, _ in self._trusted)
-        self._trusted = self._trusted[max(0, n_past - 1) :]
-        shows = np.where(is_trusted, level, 0.0).max(axis=0) > self._settings.trusted_level_mv
-        return np.where(is_trusted | ~shows, weight, 1e-6 * weight)
 
 
 def _delay(numerator: NDArray[np.float64], denominator: NDArray[np.float64], rate_hz: float) -> float:

@@ -307,8 +307,8 @@ def test_a_real_record_with_bigeminy(record, most_errors):
     assert n_errors <= most_errors
 
 
-def test_a_lead_full_of_noise_is_left_when_the_quality_says_so():
-    """The strong lead drowns in noise: beats go on from the weak one, and no noise is counted after the verdict."""
+def test_a_lead_full_of_noise_is_left():
+    """The strong lead drowns in noise: beats go on from the weak one, no noise is counted, and the quality agrees."""
     truth = regular(75, 60)
     rng = np.random.default_rng(4)
     values = np.stack([ecg(truth, 60, qrs_mv=0.4, t_mv=0.1, noise_mv=0.02), ecg(truth, 60, qrs_mv=1.5)], axis=1)
@@ -316,8 +316,7 @@ def test_a_lead_full_of_noise_is_left_when_the_quality_says_so():
     stage, quality, beats = EcgBeats(), SignalQuality(), []
 
     for item in blocks(values, names=("I", "II")):
-        if quality.push(item):
-            stage.trust(quality.usable_channels)
+        quality.push(item)
         beats += stage.push(item)
 
     assert quality.usable_channels == {"I"}
@@ -325,16 +324,6 @@ def test_a_lead_full_of_noise_is_left_when_the_quality_says_so():
     expected = truth[(truth > 24) & (truth < 59)]
     assert len(late_s[late_s < 59]) == len(expected)
     assert np.abs(late_s[late_s < 59] - expected).max() < 0.015
-
-
-def test_without_any_trusted_lead_the_detector_goes_on():
-    """An unusable signal is marked by its quality, not by silence."""
-    stage = EcgBeats()
-    stage.trust(())
-
-    beats = [beat for item in blocks(ecg(regular(75, 20), 20)) for beat in stage.push(item)] + stage.flush()
-
-    assert len(beats) == len(regular(75, 20))
 
 
 @pytest.mark.parametrize("qrs_s", [0.04, 0.06, 0.08, 0.1, 0.12])
@@ -411,16 +400,15 @@ def test_the_channels_that_show_clear_beats_are_named():
         assert {beat.channel for beat in beats[9:]} == {"II"}
 
 
-def test_trust_holds_from_the_sample_it_names():
+def test_a_verdict_holds_from_the_sample_it_names():
     """The same verdicts give the same beats, whether they come second by second or all before one long block."""
     truth = regular(75, 40)
     rng = np.random.default_rng(4)
     values = np.stack([ecg(truth, 40, qrs_mv=0.6), ecg(truth, 40, qrs_mv=1.5)], axis=1)
     values[20 * 250 :, 1] += rng.normal(0.0, 1.0, 20 * 250)
-    verdicts = {k: ("I",) if k > 21 * 250 else ("I", "II") for k in range(250, 40 * 250, 250)}
-    poor = {
+    verdicts = {
         k: Quality(sensor="s", stream="ecg", at_ns=0, index=k / 1e4, is_usable=True, reasons=(), sequence=k)
-        for k in verdicts
+        for k in range(250, 40 * 250, 250)
     }
 
     runs = []
@@ -429,8 +417,7 @@ def test_trust_holds_from_the_sample_it_names():
         for item in blocks(values, block_s=block_s, names=("I", "II")):
             for k in range(item.sequence, item.sequence + item.n_samples):
                 if k in verdicts:
-                    stage.push(poor[k])
-                    stage.trust(verdicts[k], k)
+                    stage.push(verdicts[k])
             beats += stage.push(item)
         runs.append(beats + stage.flush())
 
