@@ -22,45 +22,15 @@ from pathlib import Path
 
 import numpy as np
 import wfdb
+from ec57 import BEAT_SYMBOLS, Tally, gross, read_record, score
 
 from edge.publishing.broker import MOSQUITTO, BrokerHandle, start_broker
 from edge.publishing.listener import Listener
 
-BEATS = set("NLRBAaJSVrFejnE/fQ?")
-WINDOW_S = 0.15
 HEADER = (
     "| record | annotated | found | Se % | +P % | median HR error /min | HR known % | alerts | confirmed / committed | heard | × real time |\n"
     "|---|---|---|---|---|---|---|---|---|---|---|"
 )
-
-
-def matched(reference: np.ndarray, found: np.ndarray, window: float) -> int:
-    """Return how many of `found` lie within `window` of a reference beat, each used once, in order of time."""
-    n = i = j = 0
-    while i < len(reference) and j < len(found):
-        if abs(found[j] - reference[i]) <= window:
-            # the nearer of two candidates for the same reference beat is taken
-            if j + 1 < len(found) and abs(found[j + 1] - reference[i]) < abs(found[j] - reference[i]):
-                j += 1
-            n, i, j = n + 1, i + 1, j + 1
-        elif found[j] < reference[i]:
-            j += 1
-        else:
-            i += 1
-    return n
-
-
-def outside_flutter(annotation: wfdb.Annotation, samples: np.ndarray) -> np.ndarray:
-    """Return `samples` without those in ventricular flutter (``[`` … ``]``), where no beats are annotated."""
-    keep = np.ones(len(samples), dtype=bool)
-    start = None
-    for sample, symbol in zip(annotation.sample, annotation.symbol, strict=True):
-        if symbol == "[":
-            start = sample
-        elif symbol == "]" and start is not None:
-            keep &= (samples < start) | (samples > sample)
-            start = None
-    return samples[keep]
 
 
 def rate_error_bpm(numerics: Path, reference: np.ndarray, rate_hz: float) -> tuple[float, float]:
@@ -97,32 +67,28 @@ async def replayed(record: Path, folder: Path, port: int) -> dict:
     return json.loads(out)
 
 
-async def row(record: Path, broker: BrokerHandle) -> tuple[str, tuple[int, int, int]]:
-    """Return the table row of one record, and (annotated, found, matched)."""
+async def row(record: Path, broker: BrokerHandle) -> tuple[str, Tally]:
+    """Return the table row of one record, and its beats."""
     listener = Listener(broker.settings(f"bench-{record.name}-ear"), f"vitaledge/v1/home/bench-{record.name}/")
     assert await asyncio.to_thread(listener.start)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         report = await replayed(record, folder, broker.port)
-        annotation = wfdb.rdann(str(record), "atr")
+        annotated = read_record(record)
         ours = wfdb.rdann(str(folder / record.name), "vte")
-        reference = np.array([s for s, k in zip(annotation.sample, annotation.symbol, strict=True) if k in BEATS])
-        found = np.array([s for s, k in zip(ours.sample, ours.symbol, strict=True) if k in BEATS])
-        rate_hz = wfdb.rdheader(str(record)).fs
-        found = outside_flutter(annotation, found)
-        reference = outside_flutter(annotation, reference)
-        n = matched(reference, found, WINDOW_S * rate_hz)
-        error_bpm, known_pct = rate_error_bpm(folder / "numerics.csv", reference, rate_hz)
+        found = [at for at, symbol in zip(ours.sample, ours.symbol, strict=True) if symbol in BEAT_SYMBOLS]
+        tally = score(annotated.reference, found)
+        error_bpm, known_pct = rate_error_bpm(folder / "numerics.csv", annotated.reference.beats, annotated.rate_hz)
     delivery = report["delivery"]
     heard = listener.n_heard
     await asyncio.to_thread(listener.stop)
     alerts = ", ".join(f"{name} {count}" for name, count in report["alerts"].items()) or "–"
     cells = (
         record.name,
-        str(len(reference)),
-        str(len(found)),
-        f"{100 * n / len(reference):.2f}",
-        f"{100 * n / len(found):.2f}",
+        str(tally.n_beats),
+        str(tally.n_matched + tally.n_invented),
+        f"{tally.sensitivity_pct:.2f}",
+        f"{tally.predictivity_pct:.2f}",
         f"{error_bpm:.2f}",
         f"{known_pct:.1f}",
         alerts,
@@ -130,7 +96,7 @@ async def row(record: Path, broker: BrokerHandle) -> tuple[str, tuple[int, int, 
         str(heard),
         f"{report['times_real_time']:.0f}",
     )
-    return "| " + " | ".join(cells) + " |", (len(reference), len(found), n)
+    return "| " + " | ".join(cells) + " |", tally
 
 
 async def main() -> None:
@@ -146,18 +112,19 @@ async def main() -> None:
         if broker is None:
             raise SystemExit("mosquitto is not installed")
         print(HEADER)
-        totals = np.zeros(3, dtype=int)
+        tallies: list[Tally] = []
         try:
             for name in names:
-                line, counts = await row(args.folder / name, broker)
+                line, tally = await row(args.folder / name, broker)
                 print(line, flush=True)
                 if name not in args.paced:
-                    totals += counts
+                    tallies.append(tally)
         finally:
             await broker.stop()
-    reference, found, n = totals
+    total = gross(tallies)
     print(
-        f"| pooled, unpaced | {reference} | {found} | {100 * n / reference:.3f} | {100 * n / found:.3f} | | | | | | |"
+        f"| pooled, unpaced | {total.n_beats} | {total.n_matched + total.n_invented} "
+        f"| {total.sensitivity_pct:.3f} | {total.predictivity_pct:.3f} | | | | | | |"
     )
 
 
