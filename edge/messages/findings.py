@@ -202,24 +202,55 @@ class Window:
     sensor: str
     stream: str
     values: Samples
+    """Shape (n_samples, n_channels), in the order and unit that the model's card names."""
     rate_hz: float
     start_ns: int
     sequence: int
+    """Index of the first sample at ``rate_hz``."""
     quality: float
     beats: tuple[Beat, ...] = ()
+    """The beats in it; of a beat's own window, that beat alone."""
+    model: str = "rhythm"
+    """Which model is to look at it: ``beat`` or ``rhythm``."""
+    features: Mapping[str, float] = field(default_factory=dict)
+    """Named numbers beside the samples, such as an interval against the patient's usual one; NaN is unknown."""
+    channel: str | None = None
+    """The lead that the samples come from, where one was chosen."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Prediction:
-    """What the model says of a window, or that it cannot tell."""
+    """What a model says of a window, or that it cannot tell."""
 
     at_ns: int
+    """The instant that it is about: of a beat, its R peak; of a rhythm, the end of the window."""
     label: str | None
     """None when the model abstains; ``absent`` then says why."""
     probabilities: Mapping[str, float]
     bundle_sha256: str
     absent: str | None = None
     evidence: Mapping[str, Json] = field(default_factory=dict)
+    model: str = "rhythm"
+    """Which model it is: ``beat`` or ``rhythm``."""
+    sensor: str = ""
+    stream: str = ""
+    sequence: int = 0
+    """Of the window, at the model's rate."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClassifiedBeat:
+    """A beat with its AAMI class, once it is decided: about one beat after it was found where a model looks at it."""
+
+    beat: Beat
+    """Its ``kind`` is the class."""
+    source: str
+    """Who decided: ``model``, or ``rule`` where there is no model, it abstains, or it is late."""
+    probabilities: Mapping[str, float] = field(default_factory=dict)
+    """Of each class; empty where no model was asked."""
+    bundle_sha256: str | None = None
+    window_sequence: int | None = None
+    """Names the window that the model saw."""
 
 
 # --- monitoring -------------------------------------------------------------------------------------------
