@@ -1,0 +1,1 @@
+"""Scoring: what the runtime said of recordings, held against what people annotated."""
