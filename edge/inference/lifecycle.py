@@ -2,6 +2,9 @@
 
 Inference must never hold up an alarm rule, so it has a thread of its own with a short queue.  A replay that has to be
 deterministic calls `Classifier.push` directly instead.
+
+A thread cannot be ended from outside.  One that hangs is left behind with its interpreter, and after a while another
+is tried once; when that hangs too, rules go on alone.
 """
 
 from __future__ import annotations
@@ -9,15 +12,27 @@ from __future__ import annotations
 import logging
 import threading
 from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass, replace
+from enum import StrEnum
 from pathlib import Path
-from typing import Protocol
 
 from edge.clock import NS_PER_S, Clock
 from edge.inference.bundle import load_bundle
 from edge.inference.classifier import Classifier, ClassifierSettings
 from edge.inference.interpreter import Interpreter
+from edge.inference.window_stage import InferenceCounts, WindowStage
 from edge.messages import Prediction, Window
+
+__all__ = [
+    "InThread",
+    "InferenceCounts",
+    "InferenceWorker",
+    "Supervision",
+    "WindowStage",
+    "WorkerState",
+    "open_classifier",
+]
 
 _LOG = logging.getLogger(__name__)
 
@@ -48,39 +63,6 @@ def open_classifier(
         worst_lsb,
     )
     return classifier
-
-
-class WindowStage(Protocol):
-    """What the worker runs: `Classifier`, or anything of its shape."""
-
-    def push(self, window: Window) -> list[Prediction]:
-        """Return what is said of a window."""
-        ...
-
-    def reset(self, reason: str) -> None:
-        """Forget what came before."""
-        ...
-
-    def status(self) -> str:
-        """Return what ``health`` says of it."""
-        ...
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class InferenceCounts:
-    """What became of the windows since the start; ``n_submitted`` is the sum of the others and of those waiting."""
-
-    n_submitted: int = 0
-    n_done: int = 0
-    n_dropped: int = 0
-    """Pushed out of the full queue by a newer window."""
-    n_late: int = 0
-    """Not answered by their deadline: the answer, if it ever comes, is thrown away."""
-    n_failed: int = 0
-    """The model raised."""
-    n_abandoned: int = 0
-    """Not begun when the worker was stopped."""
-    peak_queued: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,6 +150,13 @@ class InferenceWorker:
                 return f"{self._classifier.status()}: late"
             return f"{self._classifier.status()}: failing: {self._fault}" if self._fault else self._classifier.status()
 
+    def overdue_ns(self) -> int:
+        """Return how long the window in work has been past its deadline, ns; 0 while none is."""
+        with self._changed:
+            self._mark_late()
+            job = self._running
+            return 0 if job is None else max(0, self._clock.monotonic_ns() - job.due_ns)
+
     def wait_idle(self, timeout_s: float) -> bool:
         """Return whether everything submitted was dealt with within `timeout_s` seconds of real time."""
         with self._changed:
@@ -233,27 +222,131 @@ class InferenceWorker:
         )
 
 
+class WorkerState(StrEnum):
+    """What the thread of one model is doing."""
+
+    WORKING = "working"
+    """It answers, or has nothing to answer."""
+    LATE = "late"
+    """The window in work is past its deadline."""
+    LEFT = "left"
+    """It hung and was left behind; another is tried after a while."""
+    GIVEN_UP = "given-up"
+    """The second one hung too: rules alone until the model is changed or the service starts again."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Supervision:
+    """When a thread is left behind and another is tried."""
+
+    hung_s: float = 10.0
+    """How long past its deadline an inference counts as hung.  Default: several thousand times what the reference
+    models take, and longer than a gateway that swaps or waits for its disk stands still (own choice)."""
+    again_s: float = 300.0
+    """When another thread with another interpreter is tried (own choice: what held it up may have passed)."""
+    n_more: int = 1
+    """How many more threads are tried.  Each that hangs keeps its memory and may keep a processor busy."""
+
+    def __post_init__(self) -> None:
+        if not (self.hung_s > 0 and self.again_s > 0) or self.n_more < 0:
+            raise ValueError(f"expected hung_s > 0, again_s > 0, n_more >= 0, got {self}")
+
+
 class InThread:
-    """A classifier that never holds up its caller: its answers come out with a later window.
+    """A classifier that never holds up its caller: its answers come out later, with `push` or `poll`.
 
     Parameters
     ----------
     worker : InferenceWorker
-        Started here; whoever made it stops it.
+        Started here; `stop` stops whichever is at work then.
+    clock : Clock, optional
+        For `Supervision`; without it nothing is left behind or tried again.
+    make_another : callable, optional
+        Gives the worker that is tried when one hangs, with an interpreter of its own.
+    supervision : Supervision
+        When.
     """
 
-    def __init__(self, worker: InferenceWorker) -> None:
-        self._worker = worker
+    def __init__(
+        self,
+        worker: InferenceWorker,
+        *,
+        clock: Clock | None = None,
+        make_another: Callable[[], InferenceWorker] | None = None,
+        supervision: Supervision = Supervision(),
+    ) -> None:
+        self._worker: InferenceWorker | None = worker
+        self._clock = clock
+        self._make_another = make_another
+        self._supervision = supervision
+        self._past = InferenceCounts()
+        self._left_over: list[Prediction] = []
+        self._n_made = 0
+        self._again_at_ns: int | None = None
+        self._status = worker.status()
         worker.start()
 
     def push(self, window: Window) -> list[Prediction]:
         """Hand `window` over and return the answers to earlier ones."""
-        self._worker.submit(window)
-        return self._worker.results()
+        self.watch()
+        if self._worker is None:
+            self._past += InferenceCounts(n_submitted=1, n_abandoned=1)
+        else:
+            self._worker.submit(window)
+        return self.poll()
+
+    def poll(self) -> list[Prediction]:
+        """Return the answers that have come since the last call."""
+        found, self._left_over = self._left_over, []
+        return found if self._worker is None else found + self._worker.results()
+
+    def watch(self) -> WorkerState:
+        """Return what the thread is doing; one that hangs is left behind here, and later replaced.
+
+        Call it at every tick: a hung inference is noticed although no window comes.
+        """
+        worker = self._worker
+        if worker is None:
+            return self._try_again()
+        overdue_ns = worker.overdue_ns()
+        if self._clock is None or overdue_ns <= self._supervision.hung_s * NS_PER_S:
+            return WorkerState.LATE if overdue_ns else WorkerState.WORKING
+        self._left_over += worker.results()
+        worker.stop(timeout_s=0.0)
+        self._past += worker.counts() + InferenceCounts(n_hung=1)
+        self._worker = None
+        is_last = self._make_another is None or self._n_made >= self._supervision.n_more
+        if not is_last:
+            self._again_at_ns = self._clock.monotonic_ns() + round(self._supervision.again_s * NS_PER_S)
+        _LOG.error("inference.hung overdue_s=%.1f again=%s", overdue_ns / NS_PER_S, not is_last)
+        return WorkerState.GIVEN_UP if is_last else WorkerState.LEFT
 
     def reset(self, reason: str) -> None:
         """Do nothing: an answer names the instant of its window, so one from before a gap is still true."""
 
+    def counts(self) -> InferenceCounts:
+        """Return what became of the windows so far, in all threads."""
+        return self._past if self._worker is None else self._past + self._worker.counts()
+
     def status(self) -> str:
         """Return what ``health`` says of the model."""
-        return self._worker.status()
+        if self._worker is not None:
+            return self._worker.status()
+        return f"{self._status}: hung, " + ("tried again soon" if self._again_at_ns is not None else "rules alone")
+
+    def stop(self, timeout_s: float = 5.0) -> bool:
+        """Stop after the window in work and return whether the thread ended within `timeout_s` seconds."""
+        self._again_at_ns = None
+        return True if self._worker is None else self._worker.stop(timeout_s)
+
+    def _try_again(self) -> WorkerState:
+        if self._again_at_ns is None or self._clock is None or self._make_another is None:
+            return WorkerState.GIVEN_UP
+        if self._clock.monotonic_ns() < self._again_at_ns:
+            return WorkerState.LEFT
+        self._again_at_ns = None
+        self._n_made += 1
+        self._worker = self._make_another()
+        self._worker.start()
+        _LOG.info("inference.again n_threads=%d", 1 + self._n_made)
+        return WorkerState.WORKING
