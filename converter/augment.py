@@ -147,8 +147,8 @@ def add_wander(
 ) -> Windows:
     """Return `windows` with a sine of 0.05–0.5 Hz each, of these amplitudes in the windows' unit."""
     n, n_samples, _ = windows.shape
-    frequency_hz = rng.uniform(0.05, 0.5, n)
-    phase = rng.uniform(0.0, 2.0 * math.pi, n)
+    frequency_hz = rng.uniform(0.05, 0.5, (n,))
+    phase = rng.uniform(0.0, 2.0 * math.pi, (n,))
     at_s = np.arange(n_samples) / rate_hz
     wander = amplitudes[:, None] * np.sin(2.0 * math.pi * frequency_hz[:, None] * at_s + phase[:, None])
     return np.asarray(windows + wander[:, :, None], dtype=np.float32)
