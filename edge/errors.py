@@ -92,8 +92,43 @@ class RecordingError(EdgeError, ValueError):
     """A file is no recording that we read, or it is damaged."""
 
 
+class ModelFault(StrEnum):
+    """Why a model bundle is refused."""
+
+    MISSING = "missing"
+    """The bundle or a file of it is not there, or cannot be read."""
+    DAMAGED = "damaged"
+    """A file is not the one that was released: truncated, longer, or altered."""
+    FORMAT = "format"
+    """The manifest or the golden vectors are not what the format says, or of another format."""
+    UNSIGNED = "unsigned"
+    """Nobody vouches for it."""
+    UNKNOWN_KEY = "unknown-key"
+    """Signed by a key that is not trusted here."""
+    REVOKED_KEY = "revoked-key"
+    """Signed by a key that is no longer trusted, or was made after the key's last day."""
+    BAD_SIGNATURE = "bad-signature"
+    """The signature is not of this manifest: manifest or signature was altered."""
+    REPLAYED = "replayed"
+    """An older release than the one that was in use."""
+    MISMATCH = "mismatch"
+    """The model file, or the stage that feeds it, is not the one that the card describes."""
+    NOT_INT8 = "not-int8"
+    """The model computes in floating point, or not in int8 throughout."""
+    GOLDEN = "golden"
+    """It computes something else here than where it was made."""
+    RUNTIME = "runtime"
+    """No TFLite runtime works here, or it cannot load or run the model."""
+    OTHER = "other"
+    """Anything else; the message has the words."""
+
+
 class ModelContractError(EdgeError, ValueError):
-    """A model bundle is missing, damaged, or not what its card says."""
+    """A model bundle is missing, damaged, not vouched for, or not what its card says; ``reason`` says which."""
+
+    def __init__(self, message: str, *, reason: ModelFault = ModelFault.OTHER, hint: str = "") -> None:
+        super().__init__(message, hint=hint)
+        self.reason = reason
 
 
 class OutboxError(EdgeError, OSError):

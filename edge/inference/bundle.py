@@ -1,149 +1,243 @@
-"""A model bundle: a directory whose every file is proven to be the one that was released, before any is used.
+"""A model bundle: proven to be the one that somebody trusted released, before any byte of it is used.
 
-::
+A directory, or one ``.zip`` with the same files at its top::
 
     manifest.json   what the model is and wants (`card.ModelCard`), with size and SHA-256 of every other file
+    manifest.sig    Ed25519 signature over the manifest, and which key made it (`trust.Signature`)
     model.tflite    the int8 model
-    golden.json     windows with the answers that the model must give here too
+    golden.json     inputs with the answers that the model must give here too
+    MODEL_CARD.md   the card for people; and whatever else the manifest names
 
-A damaged model file can crash a TFLite runtime, so its bytes are hashed first and then handed on from memory: the
-file that was checked is the file that runs.
+A damaged model file can crash a TFLite runtime, so signature and hashes come first, and bytes are handed on from
+memory: the file that was checked is the file that runs.
 """
 
 from __future__ import annotations
 
 import hashlib
-import json
+import io
+import os
+import stat
+import zipfile
+import zlib
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from functools import cache
+from importlib import resources
 from pathlib import Path
-from typing import Any, TypeVar
 
-from pydantic import TypeAdapter, ValidationError
-
-from edge.errors import ModelContractError
-from edge.inference.card import FORMAT_VERSION, FileEntry, GoldenWindow, ModelCard
+from edge.errors import ModelContractError, ModelFault
+from edge.inference.card import ModelCard
+from edge.inference.golden import GoldenCase
+from edge.inference.manifest import MAX_MANIFEST_BYTES, checked_contents, read_card, refuse_other_format
+from edge.inference.trust import HINT, SignedBy, TrustedKeys
 
 MANIFEST = "manifest.json"
+SIGNATURE = "manifest.sig"
+MODEL_CARD = "MODEL_CARD.md"
+BUILTIN = "builtin"
+"""What a configuration says instead of a path for the bundle that came with this software."""
 MAX_FILE_BYTES = 64_000_000
 """Largest file that is read; models for such devices are below 1 MB."""
+MAX_SIGNATURE_BYTES = 4_000
+MAX_ZIP_ENTRIES = 100
 
-_HINT = "copy the bundle again from where it was made, or make it again with vitaledge-convert"
-
-T = TypeVar("T")
+Read = Callable[[str, int], bytes | None]
+"""Returns the bytes of the file of that name, at most so many and one more; None where there is none."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Bundle:
     """A verified bundle, in memory."""
 
-    card: ModelCard
+    card: ModelCard = field(repr=False)
     sha256: str
     """Hash of the manifest, which holds the hashes of all other files: it names the whole bundle."""
+    signed_by: SignedBy | None
+    """None: nobody vouches for it, and it was allowed all the same."""
     model: bytes = field(repr=False)
-    golden: tuple[GoldenWindow, ...] = field(repr=False)
+    golden: tuple[GoldenCase, ...] = field(repr=False)
 
 
-def load_bundle(path: Path) -> Bundle:
-    """Return the bundle in a directory, every file of it verified.
+def load_bundle(
+    path: Path,
+    trust: TrustedKeys | None = None,
+    *,
+    allow_unsigned: bool = False,
+    task: str | None = None,
+    least_release: int = 0,
+) -> Bundle:
+    """Return the bundle in a directory or zip, signature and every file of it verified.
+
+    Parameters
+    ----------
+    path : Path
+        Directory or ``.zip``.
+    trust : TrustedKeys, optional
+        Who may vouch for it.  Default: the keys that came with this software.
+    allow_unsigned : bool
+        Whether a bundle without signature is taken; a bad signature never is.
+    task : str, optional
+        ``beat`` or ``rhythm``: the only task that is taken.
+    least_release : int
+        Smallest release that is taken: an older one was replaced for a reason.
 
     Raises
     ------
     ModelContractError
-        If anything is missing, truncated, altered, or says what cannot be.
+        If anything is missing, truncated, altered, not vouched for, or says what cannot be; ``reason`` says which.
     """
-    if not path.is_dir():
-        what = "a file" if path.exists() else "nothing there"
-        raise ModelContractError(f"{path}: expected the directory of a model bundle, got {what}", hint=_HINT)
-    manifest = _read(path / MANIFEST)
-    card = _card(path / MANIFEST, manifest)
-    contents = {name: _verified(path / name, entry) for name, entry in card.files.items()}
+    read = _open(path)
+    manifest = _required(path, MANIFEST, read(MANIFEST, MAX_MANIFEST_BYTES), MAX_MANIFEST_BYTES)
+    signature = read(SIGNATURE, MAX_SIGNATURE_BYTES)
+    signed_by, last_day = None, None
+    if signature is not None:
+        keys = trusted_keys() if trust is None else trust
+        signed_by, last_day = keys.verdict(manifest, signature, str(path / SIGNATURE))
+    elif not allow_unsigned:
+        refuse_other_format(manifest, str(path / MANIFEST))
+        message = f"{path}: is not signed: nobody vouches for it"
+        hint = "sign it with vitaledge-convert sign, or allow unsigned bundles for a trial"
+        raise ModelContractError(message, reason=ModelFault.UNSIGNED, hint=hint)
+    card = read_card(manifest, str(path / MANIFEST))
+    if last_day is not None and card.created > last_day:
+        message = f"{path}: made on {card.created}, after the last day of the key that signed it ({last_day})"
+        raise ModelContractError(message, reason=ModelFault.REVOKED_KEY, hint="get a bundle signed with another key")
+    _refuse_other_use(path, card, task, least_release)
+    contents = {name: _required(path, name, read(name, MAX_FILE_BYTES), MAX_FILE_BYTES) for name in card.files}
+    model, golden = checked_contents(card, contents, str(path))
     return Bundle(
-        card=card,
-        sha256=hashlib.sha256(manifest).hexdigest(),
-        model=contents[card.model],
-        golden=_golden(path / card.golden, contents[card.golden], card),
+        card=card, sha256=hashlib.sha256(manifest).hexdigest(), signed_by=signed_by, model=model, golden=golden
     )
 
 
-def _read(path: Path) -> bytes:
-    try:
-        with path.open("rb") as file:
-            content = file.read(MAX_FILE_BYTES + 1)
-    except FileNotFoundError as error:
-        raise ModelContractError(f"{path}: is missing", hint=_HINT) from error
-    except OSError as error:
-        raise ModelContractError(f"{path}: cannot be read: {error.strerror}") from error
-    if len(content) > MAX_FILE_BYTES:
-        raise ModelContractError(f"{path}: expected at most {MAX_FILE_BYTES} bytes, got more", hint=_HINT)
+def trusted_keys(files: Sequence[Path] = ()) -> TrustedKeys:
+    """Return the keys that came with this software and those in `files`.
+
+    Raises
+    ------
+    ModelContractError
+        If a file cannot be read or is no file of trusted keys: a typing error must not pass for "nobody is trusted".
+    """
+    own = TrustedKeys.parse(resources.files("edge").joinpath("models", "trusted_keys.json").read_bytes(), BUILTIN)
+    more = []
+    for file in files:
+        content = _required(file.parent, file.name, _regular_file(file, MAX_MANIFEST_BYTES), MAX_MANIFEST_BYTES)
+        more.append(TrustedKeys.parse(content, str(file)))
+    return own.joined(more)
+
+
+def builtin_bundle(task: str) -> Path:
+    """Return where the bundle that came with this software for a task lies."""
+    return Path(str(resources.files("edge").joinpath("models", task)))
+
+
+def _refuse_other_use(path: Path, card: ModelCard, task: str | None, least_release: int) -> None:
+    if task is not None and card.task != task:
+        message = f"{path}: expected a model for {task}, {card.title} is one for {card.task}"
+        raise ModelContractError(message, reason=ModelFault.MISMATCH, hint="look which bundle is configured where")
+    if card.release < least_release:
+        message = f"{path}: expected release {least_release} or later, got {card.release} ({card.title})"
+        hint = "install the current bundle; going back is for vitaledge model rollback"
+        raise ModelContractError(message, reason=ModelFault.REPLAYED, hint=hint)
+
+
+def _required(path: Path, name: str, content: bytes | None, most: int) -> bytes:
+    if content is None:
+        raise ModelContractError(f"{path / name}: is missing", reason=ModelFault.MISSING, hint=HINT)
+    if len(content) > most:
+        message = f"{path / name}: expected at most {most} bytes, got more"
+        raise ModelContractError(message, reason=ModelFault.DAMAGED, hint=HINT)
     return content
 
 
-def _verified(path: Path, entry: FileEntry) -> bytes:
-    content = _read(path)
-    if len(content) != entry.n_bytes:
-        fault = "truncated" if len(content) < entry.n_bytes else "longer than released"
-        message = f"{path}: is {fault}: expected {entry.n_bytes} bytes, got {len(content)}"
-        raise ModelContractError(message, hint=_HINT)
-    sha256 = hashlib.sha256(content).hexdigest()
-    if sha256 != entry.sha256:
-        message = f"{path}: was altered: expected SHA-256 {entry.sha256}, got {sha256}"
-        raise ModelContractError(message, hint=_HINT)
-    return content
+def _open(path: Path) -> Read:
+    if path.is_dir():
+        return lambda name, most: _regular_file(path / name, most)
+    content = _regular_file(path, MAX_FILE_BYTES)
+    if content is None:
+        message = f"{path}: expected a model bundle, got nothing there"
+        raise ModelContractError(message, reason=ModelFault.MISSING, hint=HINT)
+    if not content.startswith(b"PK"):
+        message = f"{path}: expected the directory or zip of a model bundle, got another file"
+        raise ModelContractError(message, reason=ModelFault.FORMAT, hint=HINT)
+    return _zip_reader(_required(path.parent, path.name, content, MAX_FILE_BYTES), str(path))
 
 
-def _card(path: Path, content: bytes) -> ModelCard:
-    values = _json(path, content)
-    version = values.get("format_version") if isinstance(values, dict) else None
-    if isinstance(version, int) and version > FORMAT_VERSION:
-        raise ModelContractError(
-            f"{path}: expected format_version {FORMAT_VERSION}, got {version}: made for a later version of this software",
-            hint="update this software, or use an older bundle",
-        )
-    return _validated(path, content, _card_adapter())
+def _regular_file(path: Path, most: int) -> bytes | None:
+    """Return at most `most` bytes and one more; None where nothing is.
 
-
-def _golden(path: Path, content: bytes, card: ModelCard) -> tuple[GoldenWindow, ...]:
-    _json(path, content)
-    windows = _validated(path, content, _golden_adapter())
-    if not windows:
-        raise ModelContractError(f"{path}: expected at least one golden window, got none", hint=_HINT)
-    n_samples, n_channels = card.input.shape[1:]
-    for number, window in enumerate(windows):
-        shapes = {len(row) for row in window.values}
-        if len(window.values) != n_samples or shapes != {n_channels}:
-            given = f"{len(window.values)} rows of {sorted(shapes)}"
-            raise ModelContractError(f"{path}: window {number}: expected {n_samples} rows of {n_channels}, got {given}")
-        if len(window.output) != len(card.output.labels):
-            raise ModelContractError(
-                f"{path}: window {number}: expected {len(card.output.labels)} outputs, got {len(window.output)}"
-            )
-    return windows
-
-
-def _json(path: Path, content: bytes) -> Any:
+    No link is followed, and what is no file is refused, not waited for: a pipe would block for ever.
+    """
+    flags = os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
     try:
-        return json.loads(content)
-    except (ValueError, RecursionError) as error:  # ValueError: no JSON, or no UTF-8
-        raise ModelContractError(f"{path}: is no JSON: {error}", hint=_HINT) from error
+        descriptor = os.open(path, flags)
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except (OSError, ValueError) as error:
+        what = "is a link" if path.is_symlink() else f"cannot be read: {getattr(error, 'strerror', error)}"
+        raise ModelContractError(f"{path}: {what}", reason=ModelFault.MISSING, hint=HINT) from error
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise ModelContractError(f"{path}: expected a file, got something else", reason=ModelFault.FORMAT, hint=HINT)
+    with os.fdopen(descriptor, "rb") as file:
+        try:
+            return file.read(most + 1)
+        except OSError as error:
+            message = f"{path}: cannot be read: {error.strerror}"
+            raise ModelContractError(message, reason=ModelFault.MISSING, hint=HINT) from error
 
 
-def _validated(path: Path, content: bytes, adapter: TypeAdapter[T]) -> T:
+def _zip_reader(content: bytes, source: str) -> Read:
+    """Return what reads the files of a zip; a name that could be two files, or leads elsewhere, is refused at once."""
     try:
-        return adapter.validate_json(content)
-    except ValidationError as error:
-        found = [
-            f"{'.'.join(map(str, detail['loc'])) or 'manifest'}: {detail['msg']}"
-            for detail in error.errors(include_url=False, include_input=False)[:10]
-        ]
-        raise ModelContractError(f"{path}: " + "; ".join(found), hint=_HINT) from error
+        archive = zipfile.ZipFile(io.BytesIO(content))
+    except _ZIP_FAULTS as error:
+        message = f"{source}: is no zip that can be read: {error}"
+        raise ModelContractError(message, reason=ModelFault.FORMAT, hint=HINT) from error
+    entries = archive.infolist()
+    words = _zip_fault(entries)
+    if words:
+        raise ModelContractError(f"{source}: {words}", reason=ModelFault.FORMAT, hint=HINT)
+    names = {entry.filename for entry in entries}
+
+    def read(name: str, most: int) -> bytes | None:
+        if name not in names:
+            return None
+        try:
+            with archive.open(name) as file:
+                return file.read(most + 1)
+        except _ZIP_FAULTS as error:
+            message = f"{source}: {name}: cannot be unpacked: {error}"
+            raise ModelContractError(message, reason=ModelFault.DAMAGED, hint=HINT) from error
+
+    return read
 
 
-@cache
-def _card_adapter() -> TypeAdapter[ModelCard]:
-    return TypeAdapter(ModelCard)
+def _zip_fault(entries: Sequence[zipfile.ZipInfo]) -> str:
+    """Return what no zip of a bundle has; empty where all is well."""
+    if len(entries) > MAX_ZIP_ENTRIES:
+        return f"expected at most {MAX_ZIP_ENTRIES} files, got {len(entries)}"
+    if len({entry.filename for entry in entries}) != len(entries):
+        return "a name stands there twice"
+    for entry in entries:
+        kind = stat.S_IFMT(entry.external_attr >> 16)
+        is_plain = kind in {0, stat.S_IFREG} and not set(entry.orig_filename) & set("/\\\0")
+        if not is_plain or entry.flag_bits & _ENCRYPTED:
+            return f"expected plain files at the top, got {entry.orig_filename!r:.100}"
+        if entry.compress_type not in {zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED}:
+            return f"expected files stored or deflated, {entry.filename!r:.100} is neither"
+    return ""
 
 
-@cache
-def _golden_adapter() -> TypeAdapter[tuple[GoldenWindow, ...]]:
-    return TypeAdapter(tuple[GoldenWindow, ...])
+_ENCRYPTED = 1
+_ZIP_FAULTS = (
+    zipfile.BadZipFile,
+    zipfile.LargeZipFile,
+    ValueError,
+    OSError,
+    EOFError,
+    NotImplementedError,
+    RuntimeError,
+    zlib.error,
+)
+"""What `zipfile` was seen to raise, or says that it raises, on damaged archives."""

@@ -1,28 +1,49 @@
-"""What a model bundle says about itself: the contents of ``manifest.json``, checked field by field."""
+"""What a model bundle says about itself: the contents of ``manifest.json``, checked field by field (format 2)."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from datetime import date
 from typing import Annotated, Literal
 
-from pydantic import ConfigDict, Field, with_config
+from pydantic import Field, JsonValue, with_config
 
-from edge.inference.quantization import INT8_MAX, INT8_MIN
+from edge.inference.card_inputs import (
+    STRICT,
+    FeatureCard,
+    FeaturesInput,
+    InputCard,
+    SamplesInput,
+    TensorInput,
+    Text,
+)
 
-FORMAT_VERSION = 1
-GOLDEN_TOLERANCE_LSB = 8
-"""Largest difference between a golden output and ours, in steps of the output.  Default: kernels of different runtimes
-differed by at most 6 over 2400 comparisons."""
+__all__ = [
+    "FORMAT_VERSION",
+    "AbstentionCard",
+    "AggregationCard",
+    "FeatureCard",
+    "FeaturesInput",
+    "FileEntry",
+    "InputCard",
+    "ModelCard",
+    "OutputCard",
+    "ReferenceCard",
+    "SamplesInput",
+    "TensorInput",
+]
 
-_STRICT = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
+FORMAT_VERSION = 2
 
 FileName = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-][A-Za-z0-9._-]{0,99}$")]
 """A plain name: no path leads out of the bundle."""
-Text = Annotated[str, Field(min_length=1, max_length=200)]
+LongText = Annotated[str, Field(min_length=1, max_length=20_000)]
+Share = Annotated[float, Field(ge=0, le=1)]
+Logit = Annotated[float, Field(ge=-100, le=100)]
 
 
-@with_config(_STRICT)
+@with_config(STRICT)
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FileEntry:
     """One file of the bundle, as it must be."""
@@ -31,41 +52,25 @@ class FileEntry:
     sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 
 
-@with_config(_STRICT)
-@dataclass(frozen=True, slots=True, kw_only=True)
-class InputCard:
-    """What the model wants to see."""
-
-    name: Text
-    """Name of the input tensor in the model file."""
-    n_samples: Annotated[int, Field(gt=0, le=1_000_000)]
-    """Samples in a window."""
-    channels: Annotated[tuple[Text, ...], Field(min_length=1, max_length=64)]
-    """Kinds of channel, one per column, such as ``ecg``."""
-    rate_hz: Annotated[float, Field(ge=0.1, le=100_000)]
-    """Sampling rate of a window."""
-    unit: Text
-    """UCUM unit of the values before `normalise`."""
-    normalise: Literal["none", "z-score"] = "none"
-    """``z-score`` takes each channel's mean off and divides by its standard deviation, window by window."""
-
-    @property
-    def shape(self) -> tuple[int, int, int]:
-        """Shape of the input tensor: one window, samples, channels."""
-        return (1, self.n_samples, len(self.channels))
-
-
-@with_config(_STRICT)
+@with_config(STRICT)
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OutputCard:
-    """What the model answers: one probability per label."""
+    """What the model answers, and how an answer becomes a label."""
 
     name: Text
-    """Name of the output tensor in the model file."""
-    labels: Annotated[tuple[Text, ...], Field(min_length=2, max_length=100)]
-    """WFDB rhythm names or AAMI classes, in the order of the output."""
-    thresholds: Mapping[Text, Annotated[float, Field(ge=0, le=1)]]
+    """Name of the output tensor."""
+    labels: Annotated[tuple[Text, ...], Field(min_length=2, max_length=1000)]
+    """AAMI classes, WFDB rhythm names or others, in the order of the output."""
+    thresholds: Mapping[Text, Share]
     """Smallest probability at which each label is said; below it the model abstains."""
+    codes: Mapping[Text, Mapping[Text, Text]] = field(default_factory=dict)
+    """For a label its code in each system of codes, such as ``{"A": {"snomed": "49436004"}}``."""
+    activation: Literal["none", "softmax"] = "none"
+    """What the output is: ``none``, logits; ``softmax``, probabilities, whose logarithm stands for the logits."""
+    temperature: Annotated[float, Field(ge=0.01, le=100)] = 1.0
+    """Calibration: probabilities are ``softmax((logits + bias) / temperature)``."""
+    bias: Mapping[Text, Logit] = field(default_factory=dict)
+    """Added to the logit of a label; 0 for a label that is not named."""
 
     def __post_init__(self) -> None:
         if len(set(self.labels)) != len(self.labels):
@@ -74,44 +79,161 @@ class OutputCard:
             raise ValueError(
                 f"expected a threshold for each label ({', '.join(self.labels)}), got {', '.join(self.thresholds)}"
             )
+        _known("codes", self.codes, self.labels)
+        _known("bias", self.bias, self.labels)
 
 
-@with_config(_STRICT)
+@with_config(STRICT)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AggregationCard:
+    """How the answers to several windows become one."""
+
+    span_s: Annotated[float, Field(gt=0, le=3600)]
+    """The decision is on the mean of the logits of the windows that lie wholly in the last so many seconds."""
+
+
+@with_config(STRICT)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AbstentionCard:
+    """When the model says nothing although it was asked, or is not asked at all."""
+
+    min_energy: float | None = None
+    """Smallest energy (logarithm of the sum of the exponentials of the logits) that is not ``unfamiliar``."""
+    max_outside: Share | None = None
+    """Largest share of features outside the first and last of their knots that is not ``unfamiliar``."""
+    judges_noise: bool = False
+    """True where a label of the model says that the signal is too noisy: then low quality is shown to it too."""
+
+
+@with_config(STRICT)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReferenceCard:
+    """What the model said of the population it was validated on: what drift is measured against."""
+
+    labels: Mapping[Text, Share]
+    """Share of the windows that each label was the likeliest of, thresholds apart."""
+    n_windows: Annotated[int, Field(ge=1)]
+    """How many windows these shares are from."""
+    abstained: Share = 0.0
+    """Share of the windows for which it abstained."""
+    energy: tuple[float, ...] = ()
+    """Energy at equally spaced quantiles from the least to the largest, or nothing."""
+    outside: Share | None = None
+    """Mean share of features outside their knots."""
+
+    def __post_init__(self) -> None:
+        if any(low > high for low, high in zip(self.energy, self.energy[1:], strict=False)):
+            raise ValueError("expected quantiles of energy that ascend")
+        total = sum(self.labels.values())
+        if abs(total - 1) > 0.01:
+            raise ValueError(f"expected shares of the labels that add up to 1, got {total:g}")
+
+
+@with_config(STRICT)
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelCard:
     """The whole manifest of a bundle."""
 
-    format_version: Annotated[int, Field(ge=1, le=FORMAT_VERSION)]
+    format_version: Literal[2]
     name: Text
     version: Text
-    files: Mapping[FileName, FileEntry]
-    """Every file of the bundle but the manifest; no other is ever opened."""
+    """For people, such as ``1.2.0``."""
+    release: Annotated[int, Field(ge=1, le=2**53)]
+    """Only ever goes up from one bundle of this task to the next: an older one cannot be played back."""
+    task: Literal["beat", "rhythm", "other"]
+    """Which windows it looks at (`Window.model`); ``other`` is none of the runtime's."""
+    created: date
+    """Day on which it was made."""
+    files: Annotated[Mapping[FileName, FileEntry], Field(max_length=64)]
+    """Every file of the bundle but manifest and signature; no other is ever opened."""
     model: FileName
     """Which of them is the TFLite model."""
     golden: FileName
-    """Which of them holds the golden windows."""
-    input: InputCard
+    """Which of them holds the golden vectors."""
+    preprocessing: Mapping[Text, JsonValue]
+    """What made the windows that it was trained on: ``stage``, such as ``beat-windows/1``, and its settings."""
+    inputs: Annotated[tuple[InputCard, ...], Field(min_length=1, max_length=16)]
     output: OutputCard
-    signature: None = None
-    """Room for the signature of a later format; in format 1 a bundle is unsigned, and says so."""
+    aggregation: AggregationCard | None = None
+    """None: each window is decided by itself."""
+    abstention: AbstentionCard = AbstentionCard()
+    reference: ReferenceCard | None = None
+    training_data: LongText
+    """What it was trained on, by name and number of persons."""
+    licence: LongText
+    """Of the model, and of the data where it matters."""
+    metrics: Mapping[Text, float]
+    """Figures of the int8 model, by name, such as ``beat.V.sensitivity``; how they were measured: ``MODEL_CARD.md``."""
 
     def __post_init__(self) -> None:
         for name in (self.model, self.golden):
             if name not in self.files:
                 raise ValueError(f"expected {name} among files, got {', '.join(self.files) or 'none'}")
+        if {"manifest.json", "manifest.sig"} & {name.lower() for name in self.files}:
+            raise ValueError("expected files without the manifest and its signature")
+        if type(self.preprocessing.get("stage")) is not str:
+            raise ValueError("expected preprocessing.stage, the name of the stage that makes the windows")
+        names = [each.name for each in self.inputs]
+        if len(set(names)) != len(names):
+            raise ValueError(f"expected inputs whose names differ, got {', '.join(names)}")
+        kinds = sorted(each.kind for each in self.inputs)
+        if self.task != "other" and kinds not in (["samples"], ["features", "samples"]):
+            raise ValueError(f"expected one samples input and at most one features input, got {', '.join(kinds)}")
+        if self.reference is not None:
+            _known("reference.labels", self.reference.labels, self.output.labels)
 
     @property
     def title(self) -> str:
         """Name and version, for people."""
         return f"{self.name} {self.version}"
 
+    @property
+    def samples(self) -> SamplesInput:
+        """The input for the signal: the rate and length of window that the model wants.
 
-@with_config(_STRICT)
-@dataclass(frozen=True, slots=True, kw_only=True)
-class GoldenWindow:
-    """A window and what the model answered to it where it was made."""
+        Raises
+        ------
+        ValueError
+            If the model takes no signal.
+        """
+        for each in self.inputs:
+            if isinstance(each, SamplesInput):
+                return each
+        raise ValueError(f"expected a model of signals, {self.title} is none")
 
-    values: tuple[tuple[float, ...], ...]
-    """Samples by channels, in the unit of the input, before `InputCard.normalise`."""
-    output: tuple[Annotated[int, Field(ge=INT8_MIN, le=INT8_MAX)], ...]
-    """The int8 output."""
+    @property
+    def features(self) -> tuple[FeatureCard, ...]:
+        """The named numbers that it takes, in the order of the tensor; empty where it takes none."""
+        return next((each.features for each in self.inputs if isinstance(each, FeaturesInput)), ())
+
+
+def preprocessing_differences(card: Mapping[str, JsonValue], stage: Mapping[str, JsonValue]) -> list[str]:
+    """Return in words where a stage makes other windows than the card was trained on; empty where it makes the same.
+
+    Examples
+    --------
+    >>> preprocessing_differences({"stage": "beat-windows/1", "rate_hz": 125.0}, {"stage": "beat-windows/1"})
+    ['rate_hz: the model wants 125.0, this software has nothing']
+    """
+    found = []
+    for key in sorted({*card, *stage}):
+        wanted, given = card.get(key, _NOTHING), stage.get(key, _NOTHING)
+        if _plain(wanted) != _plain(given):
+            found.append(f"{key}: the model wants {wanted}, this software has {given}")
+    return found
+
+
+_NOTHING = "nothing"
+
+
+def _plain(value: object) -> object:
+    """Return a JSON value with its tuples as lists, as they come back from a file."""
+    if isinstance(value, Mapping):
+        return {str(key): _plain(each) for key, each in value.items()}
+    return [_plain(each) for each in value] if isinstance(value, list | tuple) else value
+
+
+def _known(what: str, named: Mapping[str, object], labels: tuple[str, ...]) -> None:
+    strange = sorted(set(named) - set(labels))
+    if strange:
+        raise ValueError(f"{what}: expected labels of the output ({', '.join(labels)}), got {', '.join(strange)}")

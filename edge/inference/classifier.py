@@ -2,38 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
 
 import numpy as np
-from numpy.typing import NDArray
 
-from edge.errors import ModelContractError
-from edge.inference.card import GOLDEN_TOLERANCE_LSB, GoldenWindow, ModelCard
-from edge.inference.quantization import INT8_MAX, INT8_MIN, TensorSpec, dequantize, quantize
-from edge.messages import Prediction, Window
+from edge.inference.aggregation import MeanLogits, TrailingMean, WindowLogits
+from edge.inference.card import FeaturesInput, ModelCard
+from edge.inference.decision import energy
+from edge.inference.golden import GoldenCase
+from edge.inference.predictor import Answer, Predictor, Runner
+from edge.inference.quantization import TensorSpec
+from edge.inference.trust import SignedBy
+from edge.messages import Json, Prediction, Window
 
 _NS_PER_S = 1_000_000_000
-_FLAT_RATIO = 1e-9
-
-
-class Runner(Protocol):
-    """What the classifier needs of an interpreter."""
-
-    @property
-    def input(self) -> TensorSpec:
-        """What `run` takes."""
-        ...
-
-    @property
-    def output(self) -> TensorSpec:
-        """What `run` gives."""
-        ...
-
-    def run(self, values: NDArray[np.int8], /) -> NDArray[np.int8]:
-        """Return the model's answer to one input."""
-        ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,11 +24,12 @@ class ClassifierSettings:
     """When the model is not asked at all."""
 
     min_quality: float = 0.6
-    """Signal-quality index 0–1 below which a window is not shown to the model; the one that hides values too."""
+    """Signal-quality index 0–1 below which a window is not shown to the model; the one that hides values too.
+    A model that judges noise itself (`AbstentionCard.judges_noise`) sees every window."""
 
 
 class Classifier:
-    """Turns each window into a prediction or an abstention with its reason.
+    """Turns each window of its task into a prediction, or an abstention with its reason.
 
     Parameters
     ----------
@@ -57,17 +41,22 @@ class Classifier:
         The model; tied to the thread that calls `push`.
     settings : ClassifierSettings
         When to abstain.
+    signed_by : SignedBy, optional
+        Who vouches for the bundle.
 
     Raises
     ------
     ModelContractError
         If the model is not the one that the card describes.
+    ValueError
+        If the model takes no signal.
 
     Notes
     -----
-    Abstentions (``Prediction.absent``): ``window-mismatch`` (not the shape or rate that the model was made for),
-    ``low-quality``, ``missing-samples`` (a value is not finite), ``flat`` (nothing to normalise), ``uncertain`` (the
-    likeliest label is below its threshold; the probabilities are given).
+    Abstentions (``Prediction.absent``): ``window-mismatch`` (not the shape, rate or features that the model was made
+    for), ``low-quality``, ``missing-samples`` (a value is not finite), ``flat`` (nothing to normalise), ``unfamiliar``
+    (nothing like it in training: energy or features beyond the card's limits), ``uncertain`` (the likeliest label is
+    below its threshold).  With the last two the probabilities are given.
     """
 
     def __init__(
@@ -76,49 +65,89 @@ class Classifier:
         bundle_sha256: str,
         runner: Runner,
         settings: ClassifierSettings = ClassifierSettings(),
+        *,
+        signed_by: SignedBy | None = None,
     ) -> None:
-        _check("input", card.input.name, card.input.shape, runner.input)
-        _check("output", card.output.name, (1, len(card.output.labels)), runner.output)
+        self._predictor = Predictor(card, runner)
+        self._samples = card.samples
+        self._features_name = next((each.name for each in card.inputs if isinstance(each, FeaturesInput)), None)
+        self._feature_names = frozenset(each.name for each in card.features)
         self._card = card
         self._sha256 = bundle_sha256
-        self._runner = runner
         self._settings = settings
+        self._signed_by = signed_by
+        self._means: dict[tuple[str, str], TrailingMean] = {}
 
     @property
     def card(self) -> ModelCard:
         """What the bundle says of its model: the rate and length of window that it wants."""
         return self._card
 
+    @property
+    def output(self) -> TensorSpec:
+        """The output tensor: how its integers stand for real values."""
+        return self._predictor.output
+
     def status(self) -> str:
         """Return what ``health`` says of the model."""
-        return f"{self._card.title} (unsigned, sha256 {self._sha256[:12]})"
+        signed = f"signed by {self._signed_by.owner}" if self._signed_by else "unsigned"
+        return f"{self._card.title} ({signed}, sha256 {self._sha256[:12]})"
 
     def push(self, window: Window) -> list[Prediction]:
-        """Return the one prediction for `window`; without a label where the model abstains."""
-        values, absent = self._prepared(window)
-        if values is None:
-            return [self._prediction(window, absent=absent)]
-        integers = quantize(values, self._runner.input.quantization)[np.newaxis]
-        answer = self._runner.run(integers)[0]
-        probabilities = dequantize(answer, self._runner.output.quantization)
-        best = int(np.argmax(probabilities))
-        label = self._card.output.labels[best]
-        is_certain = probabilities[best] >= self._card.output.thresholds[label]
-        n_at_end = int(np.count_nonzero((integers == INT8_MIN) | (integers == INT8_MAX)))
+        """Return the one prediction for `window`, without a label where the model abstains; none for another task."""
+        if window.model != self._card.task:
+            return []
+        absent = self._unfit(window)
+        answer = None if absent else self.answer(window)
+        if answer is None:
+            return [self._prediction(window, label=None, absent=absent or "flat", probabilities={}, more={})]
+        mean = self._mean(window, answer)
+        shares = answer.probabilities
+        if len(mean.sequences) > 1:
+            shares = self._predictor.calibration.probabilities(mean.logits)
+        label, is_certain = self._predictor.calibration.verdict(shares)
+        outside_ratio = self._predictor.outside_ratio(window.features)
+        energy_now = float(energy(mean.logits))
+        absent = self._unfamiliar(energy_now, outside_ratio) or ("" if is_certain else "uncertain")
         return [
             self._prediction(
                 window,
-                label=label if is_certain else None,
-                absent=None if is_certain else "uncertain",
-                probabilities=dict(zip(self._card.output.labels, map(float, probabilities), strict=True)),
-                clipped_pct=100.0 * n_at_end / integers.size,
+                label=None if absent else label,
+                absent=absent or None,
+                probabilities=shares,
+                more={
+                    "clipped_pct": answer.clipped_pct,
+                    "energy": energy_now,
+                    "outside_ratio": outside_ratio,
+                    "logits": answer.output.tolist(),
+                    "windows": list(mean.sequences),
+                    "from_ns": mean.from_ns,
+                },
             )
         ]
 
-    def reset(self, reason: str) -> None:
-        """Do nothing: every window stands for itself."""
+    def answer(self, window: Window) -> Answer | None:
+        """Return what the model says to one window by itself; None where there is nothing to normalise.
 
-    def verify(self, golden: Sequence[GoldenWindow]) -> int:
+        Nothing is remembered: the same window gives the same bytes, whatever came before.
+
+        Raises
+        ------
+        ValueError
+            If the window has another shape or a sample is NaN.
+        KeyError
+            If it lacks a feature.
+        """
+        if self._features_name is None:
+            return self._predictor.answer({self._samples.name: window.values})
+        return self._predictor.answer({self._samples.name: window.values, self._features_name: window.features})
+
+    def reset(self, reason: str) -> None:
+        """Forget the windows so far: nothing from before a gap is counted with what follows."""
+        for mean in self._means.values():
+            mean.reset(reason)
+
+    def verify(self, golden: Sequence[GoldenCase]) -> int:
         """Return the largest difference from the golden answers, in steps of the output.
 
         Raises
@@ -126,68 +155,71 @@ class Classifier:
         ModelContractError
             If this device computes something else than the one that the model was made on.
         """
-        worst_lsb = 0
-        for number, window in enumerate(golden):
-            values = self._normalised(np.asarray(window.values, dtype=np.float64))
-            if values is None:
-                raise ModelContractError(f"golden window {number}: expected a signal, got a flat line")
-            answer = self._runner.run(quantize(values, self._runner.input.quantization)[np.newaxis])[0]
-            difference_lsb = int(np.max(np.abs(answer.astype(np.int32) - np.asarray(window.output, dtype=np.int32))))
-            if difference_lsb > GOLDEN_TOLERANCE_LSB:
-                raise ModelContractError(
-                    f"golden window {number}: expected {list(window.output)} within {GOLDEN_TOLERANCE_LSB} steps, "
-                    f"got {answer.tolist()}",
-                    hint="the runtime computes differently here: try the other backend",
-                )
-            worst_lsb = max(worst_lsb, difference_lsb)
-        return worst_lsb
+        return self._predictor.verify(golden)
 
-    def _prepared(self, window: Window) -> tuple[NDArray[np.float64] | None, str]:
-        """Return the values that the model is to see, or None and why it sees none."""
-        card = self._card.input
-        if window.values.shape != card.shape[1:] or window.rate_hz != card.rate_hz:
-            return None, "window-mismatch"
-        if not window.quality >= self._settings.min_quality:  # NaN is no quality either
-            return None, "low-quality"
-        if not np.isfinite(window.values).all():
-            return None, "missing-samples"
-        values = self._normalised(window.values)
-        return values, "flat" if values is None else ""
+    def _unfit(self, window: Window) -> str:
+        """Return why the model is not asked; empty where it is."""
+        if window.values.shape != self._samples.shape or window.rate_hz != self._samples.rate_hz:
+            return "window-mismatch"
+        if not window.features.keys() >= self._feature_names:
+            return "window-mismatch"
+        if not self._card.abstention.judges_noise and not window.quality >= self._settings.min_quality:
+            return "low-quality"  # NaN is no quality either
+        return "" if np.isfinite(window.values).all() else "missing-samples"
 
-    def _normalised(self, values: NDArray[np.float64]) -> NDArray[np.float64] | None:
-        """Return values as the model was trained on; None where a channel is flat."""
-        if self._card.input.normalise == "none":
-            return values
-        with np.errstate(over="ignore", invalid="ignore"):  # values near the largest float: not finite, so refused
-            centred = values - values.mean(axis=0)
-            spread = centred.std(axis=0)
-            # The tail of a filter differs in its last digits only; that must not be blown up into a signal.
-            is_flat = spread <= _FLAT_RATIO * np.abs(values).max(axis=0)
-            scaled = centred / np.where(is_flat, np.nan, spread)
-        return scaled if np.isfinite(scaled).all() else None
+    def _unfamiliar(self, energy_now: float, outside_ratio: float | None) -> str:
+        limits = self._card.abstention
+        is_strange = limits.min_energy is not None and energy_now < limits.min_energy
+        is_outside = limits.max_outside is not None and outside_ratio is not None and outside_ratio > limits.max_outside
+        return "unfamiliar" if is_strange or is_outside else ""
+
+    def _mean(self, window: Window, answer: Answer) -> MeanLogits:
+        if self._card.aggregation is None:
+            return MeanLogits(logits=answer.logits, sequences=(window.sequence,), from_ns=window.start_ns)
+        key = (window.sensor, window.stream)
+        if key not in self._means:
+            self._means[key] = TrailingMean(round(self._card.aggregation.span_s * _NS_PER_S))
+        (mean,) = self._means[key].push(
+            WindowLogits(
+                start_ns=window.start_ns,
+                end_ns=self._end_ns(window),
+                sequence=window.sequence,
+                logits=answer.logits,
+            )
+        )
+        return mean
+
+    def _end_ns(self, window: Window) -> int:
+        # A window's own rate may be anything where it does not fit.
+        return window.start_ns + round(self._samples.n_samples / self._samples.rate_hz * _NS_PER_S)
 
     def _prediction(
         self,
         window: Window,
         *,
-        label: str | None = None,
+        label: str | None,
         absent: str | None,
-        probabilities: dict[str, float] | None = None,
-        clipped_pct: float | None = None,
+        probabilities: Mapping[str, float],
+        more: Mapping[str, Json],
     ) -> Prediction:
-        duration_s = self._card.input.n_samples / self._card.input.rate_hz  # a window's own rate may be anything
+        is_beat = self._card.task == "beat" and len(window.beats) == 1
         return Prediction(
-            at_ns=window.start_ns + round(duration_s * _NS_PER_S),
+            at_ns=window.beats[0].at_ns if is_beat else self._end_ns(window),
             label=label,
-            probabilities=probabilities or {},
+            probabilities=probabilities,
             bundle_sha256=self._sha256,
             absent=absent,
+            model=self._card.task,
+            sensor=window.sensor,
+            stream=window.stream,
+            sequence=window.sequence,
             evidence={
                 "model": self._card.title,
-                "window_s": duration_s,
+                "bundle_sha256": self._sha256,
+                "window_s": self._samples.n_samples / self._samples.rate_hz,
                 "window_sequence": window.sequence,
                 "quality": window.quality,
-                "clipped_pct": clipped_pct,
+                **more,
             },
         )
 
@@ -205,10 +237,3 @@ class NoModel:
 
     def reset(self, reason: str) -> None:
         """Do nothing."""
-
-
-def _check(role: str, name: str, shape: tuple[int, ...], spec: TensorSpec) -> None:
-    if spec.name != name:
-        raise ModelContractError(f"expected a model with the {role} {name!r}, got {spec.name!r}")
-    if spec.shape != shape:
-        raise ModelContractError(f"{role} {name!r}: expected shape {shape}, got {spec.shape}")

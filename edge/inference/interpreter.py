@@ -14,17 +14,20 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edge.errors import ModelContractError
+from edge.errors import ModelContractError, ModelFault
 from edge.inference.quantization import Quantization, TensorSpec
 
-_MODULES: Mapping[str, str] = {"litert": "ai_edge_litert.interpreter", "tflite": "tflite_runtime.interpreter"}
+BACKENDS: Mapping[str, str] = {"litert": "ai_edge_litert.interpreter", "tflite": "tflite_runtime.interpreter"}
+"""Names of the runtimes and the module of each, in the order in which ``auto`` tries them."""
 _HINT = "pip install 'vitaledge[litert]'"
 # What a runtime that does not fit the installed numpy raises when it builds its first interpreter.
 _BROKEN_RUNTIME = (ImportError, AttributeError, SystemError)
+# More outputs of a model than that are none of ours; more inputs than a card can name.
+_MOST_TENSORS = 16
 
 
 class Interpreter:
-    """One int8 model with one input and one output, ready to run.
+    """One int8 model with inputs bound by name and one output, ready to run.
 
     Parameters
     ----------
@@ -38,16 +41,20 @@ class Interpreter:
     Raises
     ------
     ModelContractError
-        If no runtime works, or the model is not int8 throughout, or has not one input and one output.
+        If no runtime works, or the model is not int8 throughout, or has not one output and inputs whose names differ.
+
+    Notes
+    -----
+    A converter writes ``serving_default_samples:0`` for what its author called ``samples``; here it is ``samples``.
     """
 
     def __init__(self, model: bytes, *, backend: str = "auto", n_threads: int = 1) -> None:
-        if backend != "auto" and backend not in _MODULES:
-            raise ValueError(f"expected backend auto, {', '.join(_MODULES)}; got {backend!r}")
-        self._backend, self._runtime = _build(model, tuple(_MODULES) if backend == "auto" else (backend,), n_threads)
+        if backend != "auto" and backend not in BACKENDS:
+            raise ValueError(f"expected backend auto, {', '.join(BACKENDS)}; got {backend!r}")
+        self._backend, self._runtime = _build(model, tuple(BACKENDS) if backend == "auto" else (backend,), n_threads)
         _refuse_float(self._runtime)
-        self._input_index, self._input = _only("input", self._runtime.get_input_details())
-        self._output_index, self._output = _only("output", self._runtime.get_output_details())
+        self._inputs, self._indices = _inputs(self._runtime.get_input_details())
+        self._output_index, self._output = _output(self._runtime.get_output_details())
 
     @property
     def backend(self) -> str:
@@ -55,39 +62,57 @@ class Interpreter:
         return self._backend
 
     @property
-    def input(self) -> TensorSpec:
-        """What `run` takes."""
-        return self._input
+    def inputs(self) -> Mapping[str, TensorSpec]:
+        """What `run` takes, by name."""
+        return self._inputs
 
     @property
     def output(self) -> TensorSpec:
         """What `run` gives."""
         return self._output
 
-    def run(self, values: NDArray[np.int8]) -> NDArray[np.int8]:
-        """Return the model's answer to one input.
+    def run(self, inputs: Mapping[str, NDArray[np.int8]]) -> NDArray[np.int8]:
+        """Return the model's answer to one example.
 
         Parameters
         ----------
-        values : ndarray of int8
-            Of exactly the input's shape.
+        inputs : mapping of str to ndarray of int8
+            Every input by name, each of exactly its tensor's shape.
 
         Raises
         ------
         ValueError
-            If type or shape differ.
+            If a name, type or shape differs.
         ModelContractError
             If the runtime cannot run the model.
         """
-        if values.dtype != np.int8 or values.shape != self._input.shape:
-            raise ValueError(f"expected int8 of shape {self._input.shape}, got {values.dtype} of {values.shape}")
+        if inputs.keys() != self._inputs.keys():
+            raise ValueError(f"expected the inputs {', '.join(self._inputs)}, got {', '.join(inputs) or 'none'}")
+        runtime = self._runtime
+        for name, values in inputs.items():
+            if values.dtype != np.int8 or values.shape != self._inputs[name].shape:
+                shape = self._inputs[name].shape
+                raise ValueError(f"{name}: expected int8 of shape {shape}, got {values.dtype} of {values.shape}")
         try:
-            self._runtime.set_tensor(self._input_index, values)
-            self._runtime.invoke()
-            answer: NDArray[np.int8] = self._runtime.get_tensor(self._output_index)
+            for name, values in inputs.items():
+                runtime.set_tensor(self._indices[name], values)
+            runtime.invoke()
+            answer: NDArray[np.int8] = runtime.get_tensor(self._output_index)
         except (RuntimeError, ValueError) as error:
-            raise ModelContractError(f"the model cannot be run with {self._backend}: {_first_line(error)}") from error
+            message = f"the model cannot be run with {self._backend}: {_first_line(error)}"
+            raise ModelContractError(message, reason=ModelFault.RUNTIME) from error
         return answer
+
+
+def plain_name(tensor: str) -> str:
+    """Return what the author of a model called a tensor.
+
+    Examples
+    --------
+    >>> plain_name("serving_default_samples:0"), plain_name("samples")
+    ('samples', 'samples')
+    """
+    return tensor.removeprefix("serving_default_").partition(":")[0]
 
 
 def _build(model: bytes, backends: tuple[str, ...], n_threads: int) -> tuple[str, Any]:
@@ -95,7 +120,7 @@ def _build(model: bytes, backends: tuple[str, ...], n_threads: int) -> tuple[str
     faults = []
     for backend in backends:
         try:
-            module: Any = importlib.import_module(_MODULES[backend])
+            module: Any = importlib.import_module(BACKENDS[backend])
             runtime = module.Interpreter(model_content=model, num_threads=n_threads)
             runtime.allocate_tensors()
         except ModuleNotFoundError:
@@ -104,10 +129,12 @@ def _build(model: bytes, backends: tuple[str, ...], n_threads: int) -> tuple[str
             remedy = "; it needs numpy<2" if backend == "tflite" else ""
             faults.append(f"{backend}: {_first_line(error)}{remedy}")
         except (RuntimeError, ValueError) as error:
-            raise ModelContractError(f"no model that {backend} can load: {_first_line(error)}") from error
+            message = f"no model that {backend} can load: {_first_line(error)}"
+            raise ModelContractError(message, reason=ModelFault.RUNTIME) from error
         else:
             return backend, runtime
-    raise ModelContractError(f"no TFLite runtime works ({'; '.join(faults)})", hint=_HINT)
+    message = f"no TFLite runtime works ({'; '.join(faults)})"
+    raise ModelContractError(message, reason=ModelFault.RUNTIME, hint=_HINT)
 
 
 def _refuse_float(runtime: Any) -> None:
@@ -115,23 +142,46 @@ def _refuse_float(runtime: Any) -> None:
     floats = [detail["name"] for detail in runtime.get_tensor_details() if np.issubdtype(detail["dtype"], np.floating)]
     if floats:
         shown = ", ".join(repr(name) for name in floats[:3]) + (" …" if len(floats) > 3 else "")
-        message = f"expected an int8 model throughout, got {len(floats)} float tensors: {shown}"
-        raise ModelContractError(message, hint="convert it with full integer quantization, inputs and outputs included")
+        raise ModelContractError(
+            f"expected an int8 model throughout, got {len(floats)} float tensors: {shown}",
+            reason=ModelFault.NOT_INT8,
+            hint="convert it with full integer quantization, inputs and outputs included",
+        )
 
 
-def _only(role: str, details: list[Mapping[str, Any]]) -> tuple[int, TensorSpec]:
+def _inputs(details: list[Mapping[str, Any]]) -> tuple[dict[str, TensorSpec], dict[str, int]]:
+    specs: dict[str, TensorSpec] = {}
+    indices: dict[str, int] = {}
+    if not 1 <= len(details) <= _MOST_TENSORS:
+        message = f"expected a model with 1 to {_MOST_TENSORS} inputs, got {len(details)}"
+        raise ModelContractError(message, reason=ModelFault.MISMATCH)
+    for detail in details:
+        index, spec = _spec("input", detail)
+        if spec.name in specs:
+            message = f"expected inputs whose names differ, got {spec.name!r} twice"
+            raise ModelContractError(message, reason=ModelFault.MISMATCH)
+        specs[spec.name], indices[spec.name] = spec, index
+    return specs, indices
+
+
+def _output(details: list[Mapping[str, Any]]) -> tuple[int, TensorSpec]:
     if len(details) != 1:
-        raise ModelContractError(f"expected a model with one {role}, got {len(details)}")
-    (detail,) = details
-    name, scales = str(detail["name"]), detail["quantization_parameters"]["scales"]
+        message = f"expected a model with one output, got {len(details)}"
+        raise ModelContractError(message, reason=ModelFault.MISMATCH)
+    return _spec("output", details[0])
+
+
+def _spec(role: str, detail: Mapping[str, Any]) -> tuple[int, TensorSpec]:
+    name, scales = plain_name(str(detail["name"])), detail["quantization_parameters"]["scales"]
     if detail["dtype"] is not np.int8 or len(scales) != 1:
         given = f"{np.dtype(detail['dtype'])} with {len(scales)} scales"
-        raise ModelContractError(f"{role} {name!r}: expected int8 with one scale, got {given}")
+        message = f"{role} {name!r}: expected int8 with one scale, got {given}"
+        raise ModelContractError(message, reason=ModelFault.NOT_INT8)
     zero_point = int(detail["quantization_parameters"]["zero_points"][0])
     try:
         quantization = Quantization(scale=float(scales[0]), zero_point=zero_point)
     except ValueError as error:
-        raise ModelContractError(f"{role} {name!r}: {error}") from error
+        raise ModelContractError(f"{role} {name!r}: {error}", reason=ModelFault.MISMATCH) from error
     shape = tuple(int(length) for length in detail["shape"])
     return int(detail["index"]), TensorSpec(name=name, shape=shape, quantization=quantization)
 

@@ -9,7 +9,7 @@ import numpy as np
 from edge.inference.classifier import Classifier
 from edge.messages import Window
 from tests.conformance.case import StageCase
-from tests.fakes.tiny_model import N_SAMPLES, RATE_HZ, LinearRunner, card
+from tests.fakes.tiny_model import N_SAMPLES, RATE_HZ, SAMPLES_INPUT, LinearRunner, card
 
 
 def window(values, *, rate_hz=RATE_HZ, quality=0.9, start_ns=0, sequence=0):
@@ -49,12 +49,11 @@ def hostile(rng):
 def case(normalise):
     return StageCase(
         name=f"classifier-{normalise}",
-        make=lambda: Classifier(card(input=INPUT | {"normalise": normalise}), "0" * 64, LinearRunner()),
+        make=lambda: Classifier(card(inputs=[SAMPLES_INPUT | {"normalise": normalise}]), "0" * 64, LinearRunner()),
         stream=windows,
         hostile=hostile,
         resplit=None,
     )
 
 
-INPUT = {"name": "window", "n_samples": N_SAMPLES, "channels": ["ecg"], "rate_hz": RATE_HZ, "unit": "mV"}
 CASES = [case("none"), case("z-score")]

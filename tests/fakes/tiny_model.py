@@ -2,6 +2,9 @@
 
 `classifier_model` is one fully connected layer and a softmax on a window of one channel; with its weights of +1 and −1
 the first label wins exactly when the window's mean is positive.  `linear_answer` computes the same in numpy.
+`two_input_model` adds named numbers beside the samples and gives logits, as the shipped models do.
+
+Bundles are signed with a key that is the same in every run and trusted by `TRUST` alone.
 """
 
 from __future__ import annotations
@@ -9,10 +12,13 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Sequence
+from typing import ClassVar
 
 import numpy as np
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from pydantic import TypeAdapter
 
+from converter.sign import signature_file, trust_of
 from edge.inference.card import ModelCard
 from edge.inference.quantization import Quantization, TensorSpec, quantize
 
@@ -26,6 +32,10 @@ INPUT_ZERO_POINT = -3
 WEIGHT_SCALE = 0.05
 SUM_SCALE = 0.02
 SUM_ZERO_POINT = 4
+
+KEY = Ed25519PrivateKey.from_private_bytes(b"a key for tests, known to all...")
+TRUST = trust_of(KEY, "the tests")
+OTHER_KEY = Ed25519PrivateKey.from_private_bytes(b"another key, trusted by nobody..")
 
 
 def classifier_model(
@@ -86,12 +96,56 @@ def quantize_model(*, n_values: int, scale: float, zero_point: int) -> bytes:
     return builder.build([real], [integer])
 
 
-def add_model() -> bytes:
+FEATURES_INPUT = "features"
+N_FEATURES = 3
+LOGIT_SCALE = 0.1
+
+
+def two_input_model(*, n_samples: int = N_SAMPLES, n_features: int = N_FEATURES, n_labels: int = 2) -> bytes:
+    """Return a model of samples (1, n_samples, 1) and features (1, n_features) → logits (1, n_labels).
+
+    The logit of the first label is the sum of samples and features, each times its weight; of the second its opposite.
+    """
+    from ai_edge_litert import schema_py_generated as schema
+
+    builder = _Builder(schema)
+    parts = []
+    for name, shape, n_values, scale in (
+        (INPUT, (1, n_samples, 1), n_samples, INPUT_SCALE),
+        (FEATURES_INPUT, (1, n_features), n_features, 1 / 127),
+    ):
+        weights = np.ones((n_labels, n_values), dtype=np.int8)
+        weights[1::2] = -1
+        given = builder.tensor(name, shape, schema.TensorType.INT8, scale, INPUT_ZERO_POINT if name == INPUT else 0)
+        kernel = builder.tensor(f"kernel_{name}", weights.shape, schema.TensorType.INT8, 0.05, 0, content=weights)
+        total = builder.tensor(f"sums_{name}", (1, n_labels), schema.TensorType.INT8, LOGIT_SCALE / 2, 0)
+        builder.operator(
+            schema.BuiltinOperator.FULLY_CONNECTED,
+            [given, kernel, -1],
+            [total],
+            schema.BuiltinOptions.FullyConnectedOptions,
+            schema.FullyConnectedOptionsT(),
+            version=4,
+        )
+        parts.append((given, total))
+    logits = builder.tensor("logits", (1, n_labels), schema.TensorType.INT8, LOGIT_SCALE, 0)
+    builder.operator(
+        schema.BuiltinOperator.ADD,
+        [total for _, total in parts],
+        [logits],
+        schema.BuiltinOptions.AddOptions,
+        schema.AddOptionsT(),
+        version=2,
+    )
+    return builder.build([given for given, _ in reversed(parts)], [logits])  # not in the order of the card
+
+
+def add_model(*names: str) -> bytes:
     """Return a model that adds two int8 inputs."""
     from ai_edge_litert import schema_py_generated as schema
 
     builder = _Builder(schema)
-    first, second, total = (builder.tensor(name, (1, 4), schema.TensorType.INT8, 0.1) for name in ("a", "b", "total"))
+    first, second, total = (builder.tensor(name, (1, 4), schema.TensorType.INT8, 0.1) for name in (*names, "total"))
     builder.operator(
         schema.BuiltinOperator.ADD,
         [first, second],
@@ -134,21 +188,48 @@ def linear_answer(integers: np.ndarray, n_labels: int = len(LABELS)) -> np.ndarr
 class LinearRunner:
     """`classifier_model` in plain arithmetic: the interpreter's place in tests that need no runtime."""
 
-    input = TensorSpec(
-        name=INPUT,
-        shape=(1, N_SAMPLES, 1),
-        quantization=Quantization(scale=INPUT_SCALE, zero_point=INPUT_ZERO_POINT),
-    )
+    inputs: ClassVar = {
+        INPUT: TensorSpec(
+            name=INPUT,
+            shape=(1, N_SAMPLES, 1),
+            quantization=Quantization(scale=INPUT_SCALE, zero_point=INPUT_ZERO_POINT),
+        )
+    }
     output = TensorSpec(name=OUTPUT, shape=(1, 2), quantization=Quantization(scale=1 / 256, zero_point=-128))
 
     def __init__(self) -> None:
         self.n_runs = 0
 
-    def run(self, values: np.ndarray) -> np.ndarray:
+    def run(self, inputs: dict[str, np.ndarray]) -> np.ndarray:
+        assert set(inputs) == set(self.inputs)
+        values = inputs[INPUT]
         assert values.dtype == np.int8
-        assert values.shape == self.input.shape
+        assert values.shape == self.inputs[INPUT].shape
         self.n_runs += 1
         return linear_answer(values)
+
+
+SAMPLES_INPUT = {
+    "kind": "samples",
+    "name": INPUT,
+    "n_samples": N_SAMPLES,
+    "channels": ["ecg"],
+    "rate_hz": RATE_HZ,
+    "unit": "mV",
+}
+OUTPUT_CARD = {
+    "name": OUTPUT,
+    "labels": list(LABELS),
+    "thresholds": {"N": 0.6, "AFIB": 0.7},
+    "codes": {"AFIB": {"snomed": "49436004"}},
+    "activation": "softmax",
+}
+FEATURES_CARD = {
+    "kind": "features",
+    "name": FEATURES_INPUT,
+    "features": [{"name": f"f{number}", "knots": [0.0, 1.0, 10.0]} for number in range(N_FEATURES)],
+}
+LOGITS_CARD = OUTPUT_CARD | {"name": "logits", "activation": "none"}
 
 
 def card(**changes: object) -> ModelCard:
@@ -164,7 +245,7 @@ def golden_windows(levels: Sequence[float] = (0.5, -0.5, 0.05)) -> list[dict]:
     for level in levels:
         values = level + 0.1 * np.sin(np.arange(N_SAMPLES))[:, np.newaxis]
         integers = quantize(values, Quantization(scale=INPUT_SCALE, zero_point=INPUT_ZERO_POINT))[np.newaxis]
-        windows.append({"values": values.tolist(), "output": linear_answer(integers)[0].tolist()})
+        windows.append({"inputs": {INPUT: values.tolist()}, "output": linear_answer(integers)[0].tolist()})
     return windows
 
 
@@ -175,19 +256,26 @@ def manifest(files: dict[str, bytes], **changes: object) -> dict:
         for name, content in files.items()
     }
     return {
-        "format_version": 1,
+        "format_version": 2,
         "name": "tiny",
         "version": "0.1.0",
+        "release": 3,
+        "task": "rhythm",
+        "created": "2026-11-01",
         "files": entries,
         "model": "model.tflite",
         "golden": "golden.json",
-        "input": {"name": INPUT, "n_samples": N_SAMPLES, "channels": ["ecg"], "rate_hz": RATE_HZ, "unit": "mV"},
-        "output": {"name": OUTPUT, "labels": list(LABELS), "thresholds": {"N": 0.6, "AFIB": 0.7}},
+        "preprocessing": {"stage": "windows/1", "window_s": N_SAMPLES / RATE_HZ},
+        "inputs": [SAMPLES_INPUT],
+        "output": OUTPUT_CARD,
+        "training_data": "none: its weights were chosen by hand",
+        "licence": "Apache-2.0",
+        "metrics": {"accuracy": 1.0},
     } | changes
 
 
-def write_bundle(path, model: bytes | None = None, *, golden: object = None, **changes: object):
-    """Write a bundle into the directory `path` and return it."""
+def write_bundle(path, model: bytes | None = None, *, golden: object = None, key=KEY, **changes: object):
+    """Write a bundle into the directory `path`, signed with `key` (None: unsigned), and return it."""
     golden = golden_windows() if golden is None else golden
     files = {
         "model.tflite": classifier_model() if model is None else model,
@@ -197,7 +285,14 @@ def write_bundle(path, model: bytes | None = None, *, golden: object = None, **c
     for name, content in files.items():
         (path / name).write_bytes(content)
     (path / "manifest.json").write_text(json.dumps(manifest(files, **changes)))
+    if key is not None:
+        sign(path, key)
     return path
+
+
+def sign(path, key=KEY):
+    """Sign whatever manifest lies in the directory `path`: a signer that looks at nothing."""
+    (path / "manifest.sig").write_bytes(signature_file((path / "manifest.json").read_bytes(), key))
 
 
 class _Builder:

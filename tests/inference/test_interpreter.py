@@ -18,6 +18,7 @@ from tests.fakes.tiny_model import (
     classifier_model,
     linear_answer,
     quantize_model,
+    two_input_model,
     uint8_model,
 )
 
@@ -32,10 +33,11 @@ def model():
 def test_the_model_says_what_it_takes_and_gives(model):
     interpreter = Interpreter(model)
 
-    assert (interpreter.input.name, interpreter.input.shape) == (INPUT, (1, N_SAMPLES, 1))
+    assert {name: spec.shape for name, spec in interpreter.inputs.items()} == {INPUT: (1, N_SAMPLES, 1)}
+    assert interpreter.inputs[INPUT].name == INPUT
     assert (interpreter.output.name, interpreter.output.shape) == (OUTPUT, (1, 2))
-    assert interpreter.input.quantization.zero_point == -3
-    assert interpreter.input.quantization.scale == pytest.approx(0.02)
+    assert interpreter.inputs[INPUT].quantization.zero_point == -3
+    assert interpreter.inputs[INPUT].quantization.scale == pytest.approx(0.02)
     assert interpreter.backend == "litert"
 
 
@@ -57,7 +59,7 @@ def test_the_answer_is_that_of_plain_arithmetic(model, backend):
     for _ in range(100):
         level = rng.uniform(-40, 40)
         values = np.clip(rng.normal(level, 20, size=(1, N_SAMPLES, 1)), -128, 127).astype(np.int8)
-        difference = interpreter.run(values).astype(int) - linear_answer(values)
+        difference = interpreter.run({INPUT: values}).astype(int) - linear_answer(values)
         assert np.abs(difference).max() <= 4
     assert interpreter.backend == backend
 
@@ -70,10 +72,10 @@ def test_a_float_model_is_refused_by_each_runtime(backend):
 def test_an_answer_stays_when_the_next_window_is_run(model):
     """The answer is a copy, not the runtime's memory."""
     interpreter = Interpreter(model)
-    first = interpreter.run(np.full((1, N_SAMPLES, 1), 50, dtype=np.int8))
+    first = interpreter.run({INPUT: np.full((1, N_SAMPLES, 1), 50, dtype=np.int8)})
     kept = first.copy()
 
-    interpreter.run(np.full((1, N_SAMPLES, 1), -50, dtype=np.int8))
+    interpreter.run({INPUT: np.full((1, N_SAMPLES, 1), -50, dtype=np.int8)})
 
     assert np.array_equal(first, kept)
     assert kept[0, 0] > kept[0, 1]
@@ -91,7 +93,7 @@ def test_an_answer_stays_when_the_next_window_is_run(model):
 )
 def test_other_types_and_shapes_are_misuse(model, values):
     with pytest.raises(ValueError, match="expected int8 of shape"):
-        Interpreter(model).run(values)
+        Interpreter(model).run({INPUT: values})
 
 
 @pytest.mark.parametrize("content", [b"", b"x", b"TFL3" * 100])
@@ -113,10 +115,34 @@ def test_a_model_with_a_float_input_is_refused():
         Interpreter(quantize_model(n_values=4, scale=0.1, zero_point=0))
 
 
-def test_a_model_with_two_inputs_is_refused():
-    """Only one of them would be fed."""
-    with pytest.raises(ModelContractError, match="expected a model with one input, got 2"):
-        Interpreter(add_model())
+class TestSeveralInputs:
+    """The order of a model's inputs changes from one conversion to the next, so they are bound by name."""
+
+    @pytest.fixture
+    def interpreter(self):
+        return Interpreter(two_input_model())
+
+    @pytest.mark.parametrize("order", [(INPUT, "features"), ("features", INPUT)])
+    def test_each_input_goes_where_its_name_says(self, interpreter, order):
+        inputs = {INPUT: np.full((1, N_SAMPLES, 1), 37, np.int8), "features": np.full((1, 3), -100, np.int8)}
+
+        answer = interpreter.run({name: inputs[name] for name in order})
+
+        # 50 samples of (37 + 3) steps of 0.02, 3 features of -100/127, weights of 0.05: 1.88 in steps of 0.1
+        assert answer[0].tolist() == pytest.approx([19, -19], abs=1)
+
+    @pytest.mark.parametrize("names", [(), (INPUT,), (INPUT, "features", "more"), (INPUT, "feature")])
+    def test_other_names_are_misuse(self, interpreter, names):
+        with pytest.raises(ValueError, match="expected the inputs features, window, got"):
+            interpreter.run({name: np.zeros((1, 3), np.int8) for name in names})
+
+    def test_two_inputs_of_one_name_are_refused(self):
+        """Which of them is meant would be anybody's guess; a converter's decoration does not tell them apart."""
+        with pytest.raises(ModelContractError, match="inputs whose names differ, got 'a' twice"):
+            Interpreter(add_model("serving_default_a:0", "a"))
+
+    def test_the_decoration_of_the_converter_is_no_part_of_a_name(self):
+        assert set(Interpreter(add_model("serving_default_a:0", "b:0")).inputs) == {"a", "b"}
 
 
 def test_a_model_of_another_integer_type_is_refused():
@@ -135,7 +161,7 @@ def test_a_model_that_the_runtime_cannot_run_is_an_error_of_the_model(model, mon
     monkeypatch.setattr(litert, "Interpreter", Failing)
 
     with pytest.raises(ModelContractError, match=r"cannot be run with litert: Node number 3 failed to invoke\.$"):
-        Interpreter(model).run(np.zeros((1, N_SAMPLES, 1), dtype=np.int8))
+        Interpreter(model).run({INPUT: np.zeros((1, N_SAMPLES, 1), dtype=np.int8)})
 
 
 def test_an_unknown_backend_is_misuse(model):

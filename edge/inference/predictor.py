@@ -1,0 +1,217 @@
+"""Inputs by name in, the model's answer out: normalising, scaling and quantizing as the card says."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edge.errors import ModelContractError, ModelFault
+from edge.inference.card import FeaturesInput, ModelCard, SamplesInput
+from edge.inference.decision import Calibration, logits_of
+from edge.inference.golden import GOLDEN_TOLERANCE_LSB, GoldenCase
+from edge.inference.quantization import INT8_MAX, INT8_MIN, TensorSpec, quantize
+from edge.inference.scaling import FeatureScaler
+
+_FLAT_RATIO = 1e-9
+
+
+class Runner(Protocol):
+    """What is needed of an interpreter."""
+
+    @property
+    def inputs(self) -> Mapping[str, TensorSpec]:
+        """What `run` takes, by name."""
+        ...
+
+    @property
+    def output(self) -> TensorSpec:
+        """What `run` gives."""
+        ...
+
+    def run(self, inputs: Mapping[str, NDArray[np.int8]], /) -> NDArray[np.int8]:
+        """Return the model's answer to one example."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answer:
+    """What the model says to one example, before any threshold."""
+
+    output: NDArray[np.int8]
+    """As the model gives it, shape (n_labels,): the same bytes from the same inputs, on every run."""
+    logits: tuple[float, ...]
+    """What they stand for, before bias and temperature."""
+    probabilities: Mapping[str, float]
+    """Calibrated, by label."""
+    inputs: Mapping[str, NDArray[np.int8]] = field(repr=False)
+    """What the model saw, by name, each of its tensor's shape."""
+
+    @property
+    def clipped_pct(self) -> float:
+        """Share of the first input's values at an end of the int8 range: what the model could not see whole."""
+        first = next(iter(self.inputs.values()))
+        n_at_end = np.count_nonzero((first == INT8_MIN) | (first == INT8_MAX))
+        return 100.0 * int(n_at_end) / first.size
+
+
+class Predictor:
+    """A model with its card: raw inputs of any kind in, the answer out.
+
+    Parameters
+    ----------
+    card : ModelCard
+        What the bundle says of its model.
+    runner : Runner
+        The model; tied to the thread that calls.
+
+    Raises
+    ------
+    ModelContractError
+        If the model is not the one that the card describes.
+    """
+
+    def __init__(self, card: ModelCard, runner: Runner) -> None:
+        if set(runner.inputs) != {each.name for each in card.inputs}:
+            wanted, given = sorted(each.name for each in card.inputs), sorted(runner.inputs)
+            message = f"expected a model with the inputs {', '.join(wanted)}, got {', '.join(given)}"
+            raise ModelContractError(message, reason=ModelFault.MISMATCH)
+        for each in card.inputs:
+            _check_shape(f"input {each.name!r}", (1, *each.shape), runner.inputs[each.name].shape)
+        if runner.output.name != card.output.name:
+            message = f"expected a model with the output {card.output.name!r}, got {runner.output.name!r}"
+            raise ModelContractError(message, reason=ModelFault.MISMATCH)
+        _check_shape(f"output {card.output.name!r}", (1, len(card.output.labels)), runner.output.shape)
+        self._card = card
+        self._runner = runner
+        self._calibration = Calibration(card.output)
+        self._scalers = {
+            each.name: FeatureScaler(each.features) for each in card.inputs if isinstance(each, FeaturesInput)
+        }
+
+    @property
+    def card(self) -> ModelCard:
+        """What the bundle says of its model."""
+        return self._card
+
+    @property
+    def output(self) -> TensorSpec:
+        """The output tensor: how its integers stand for real values."""
+        return self._runner.output
+
+    @property
+    def calibration(self) -> Calibration:
+        """How logits become a label."""
+        return self._calibration
+
+    def answer(self, inputs: Mapping[str, NDArray[np.float64] | Mapping[str, float]]) -> Answer | None:
+        """Return the model's answer, or None where a channel is flat and there is nothing to normalise.
+
+        Parameters
+        ----------
+        inputs : mapping
+            By name of the input: samples as measured, shape (n_samples, n_channels); features by name (all of the
+            card's, NaN where unknown); tensors.
+
+        Raises
+        ------
+        ValueError
+            If an input is missing, has another shape, or a sample is NaN.
+        KeyError
+            If a feature is missing.
+        """
+        tensors: dict[str, NDArray[np.int8]] = {}
+        for each in self._card.inputs:
+            real = self._real(each.name, inputs[each.name])
+            if real is None:
+                return None
+            spec = self._runner.inputs[each.name]
+            tensors[each.name] = quantize(real, spec.quantization).reshape(spec.shape)
+        output = self._runner.run(tensors)[0]
+        logits = tuple(logits_of(output, self._runner.output.quantization, self._card.output.activation).tolist())
+        return Answer(
+            output=output, logits=logits, probabilities=self._calibration.probabilities(logits), inputs=tensors
+        )
+
+    def verify(self, golden: Sequence[GoldenCase]) -> int:
+        """Return the largest difference from the golden answers, in steps of the output.
+
+        Raises
+        ------
+        ModelContractError
+            If this device computes something else than the one that the model was made on.
+        """
+        worst_lsb = 0
+        for number, case in enumerate(golden):
+            answer = self.answer(self.named(case.inputs))
+            if answer is None:
+                message = f"golden case {number}: expected a signal, got a flat line"
+                raise ModelContractError(message, reason=ModelFault.GOLDEN)
+            difference_lsb = int(np.max(np.abs(answer.output.astype(np.int32) - case.output)))
+            if difference_lsb > GOLDEN_TOLERANCE_LSB:
+                raise ModelContractError(
+                    f"golden case {number}: expected {case.output.tolist()} within {GOLDEN_TOLERANCE_LSB} steps, "
+                    f"got {answer.output.tolist()}",
+                    reason=ModelFault.GOLDEN,
+                    hint="the runtime computes differently here: try the other backend",
+                )
+            worst_lsb = max(worst_lsb, difference_lsb)
+        return worst_lsb
+
+    def named(self, rows: Mapping[str, NDArray[np.float64]]) -> dict[str, NDArray[np.float64] | dict[str, float]]:
+        """Return one example of arrays as `answer` takes it: the features by name."""
+        found: dict[str, NDArray[np.float64] | dict[str, float]] = {}
+        for each in self._card.inputs:
+            row = rows[each.name]
+            if isinstance(each, FeaturesInput):
+                found[each.name] = {
+                    feature.name: float(value) for feature, value in zip(each.features, row, strict=True)
+                }
+            else:
+                found[each.name] = np.asarray(row, dtype=np.float64)
+        return found
+
+    def outside_ratio(self, features: Mapping[str, float]) -> float | None:
+        """Return the share of features outside the range of the training population; None where there are none."""
+        if not self._scalers:
+            return None
+        n_outside = sum(scaler.n_outside(features) for scaler in self._scalers.values())
+        return n_outside / len(self._card.features)
+
+    def _real(
+        self, name: str, given: NDArray[np.float64] | Mapping[str, float]
+    ) -> NDArray[np.float64] | NDArray[np.float32] | None:
+        """Return the real values that one tensor is to hold; None where there is nothing to normalise."""
+        if name in self._scalers:
+            if not isinstance(given, Mapping):
+                raise TypeError(f"{name}: expected features by name, got {type(given).__name__}")
+            return self._scalers[name].scale(given)
+        card = next(each for each in self._card.inputs if each.name == name)
+        if isinstance(given, Mapping) or given.shape != card.shape:
+            raise ValueError(f"{name}: expected shape {card.shape}, got {getattr(given, 'shape', 'features')}")
+        return z_score(given) if isinstance(card, SamplesInput) and card.normalise == "z-score" else given
+
+
+def z_score(values: NDArray[np.float64]) -> NDArray[np.float64] | None:
+    """Return samples with mean 0 and standard deviation 1 in each channel; None where a channel is flat.
+
+    Parameters
+    ----------
+    values : ndarray of float64, shape (n_samples, n_channels)
+        Finite.
+    """
+    with np.errstate(over="ignore", invalid="ignore"):  # values near the largest float: not finite, so refused
+        centred = values - values.mean(axis=0)
+        spread = centred.std(axis=0)
+        # The tail of a filter differs in its last digits only; that must not be blown up into a signal.
+        is_flat = spread <= _FLAT_RATIO * np.abs(values).max(axis=0)
+        scaled: NDArray[np.float64] = centred / np.where(is_flat, np.nan, spread)
+    return scaled if np.isfinite(scaled).all() else None
+
+
+def _check_shape(role: str, wanted: tuple[int, ...], given: tuple[int, ...]) -> None:
+    if given != wanted:
+        raise ModelContractError(f"{role}: expected shape {wanted}, got {given}", reason=ModelFault.MISMATCH)

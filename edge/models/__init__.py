@@ -1,0 +1,1 @@
+"""The bundles that come with this software, one folder a task, and the keys whose bundles it takes."""
