@@ -22,7 +22,7 @@ class Interval:
 
     value: float
     low: float
-    """NaN where there are fewer than two patients, or no bootstrap was asked for."""
+    """NaN where fewer than two patients have anything to count, or no bootstrap was asked for."""
     high: float
 
 
@@ -62,13 +62,14 @@ def intervals(
         return {name: Interval(value=float(value[0]), low=nothing, high=nothing) for name, value in values.items()}
     random = np.random.default_rng(seed)
     weights = random.multinomial(len(names), np.full(len(names), 1.0 / len(names)), size=n_draws)
-    drawn = statistics(np.tensordot(weights, by_patient, axes=1))
-    return {name: _interval(float(values[name][0]), drawn[name]) for name in values}
+    drawn, alone = statistics(np.tensordot(weights, by_patient, axes=1)), statistics(by_patient)
+    return {name: _interval(float(values[name][0]), drawn[name], alone[name]) for name in values}
 
 
-def _interval(value: float, drawn: NDArray[np.float64]) -> Interval:
+def _interval(value: float, drawn: NDArray[np.float64], alone: NDArray[np.float64]) -> Interval:
+    """Return the interval of one statistic from all draws, and from each patient alone."""
     known = drawn[~np.isnan(drawn)]
-    if not len(known):
+    if (~np.isnan(alone)).sum() < 2:  # one patient decides it: drawing others changes nothing, and proves nothing
         return Interval(value=value, low=float("nan"), high=float("nan"))
     outside = (100.0 - LEVEL_PCT) / 2
     low, high = np.percentile(known, [outside, 100.0 - outside])
