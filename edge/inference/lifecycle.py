@@ -2,9 +2,6 @@
 
 Inference must never hold up an alarm rule, so it has a thread of its own with a short queue.  A replay that has to be
 deterministic calls `Classifier.push` directly instead.
-
-A thread cannot be ended from outside.  One that hangs is left behind with its interpreter, and after a while another
-is tried once; when that hangs too, rules go on alone.
 """
 
 from __future__ import annotations
@@ -12,15 +9,20 @@ from __future__ import annotations
 import logging
 import threading
 from collections import deque
-from collections.abc import Callable
-from dataclasses import dataclass, replace
-from enum import StrEnum
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from pydantic import JsonValue
+
 from edge.clock import NS_PER_S, Clock
-from edge.inference.bundle import load_bundle
+from edge.errors import ModelContractError, ModelFault
+from edge.inference.bundle import Bundle, load_bundle
+from edge.inference.card import preprocessing_differences
 from edge.inference.classifier import Classifier, ClassifierSettings
 from edge.inference.interpreter import Interpreter
+from edge.inference.supervision import InThread, Supervision, WorkerState
+from edge.inference.trust import TrustedKeys
 from edge.inference.window_stage import InferenceCounts, WindowStage
 from edge.messages import Prediction, Window
 
@@ -37,38 +39,130 @@ __all__ = [
 _LOG = logging.getLogger(__name__)
 
 
-def open_classifier(
-    path: Path,
-    *,
-    backend: str = "auto",
-    settings: ClassifierSettings | None = None,
-) -> Classifier:
-    """Return the classifier of a bundle whose golden windows give the golden answers here.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelDemands:
+    """What a bundle must be before its model sees a patient."""
+
+    task: str | None = None
+    """``beat`` or ``rhythm``: the only task that is taken."""
+    preprocessing: Mapping[str, JsonValue] | None = None
+    """What the runtime's own stage says of its windows; a model that was trained on others is refused."""
+    trust: TrustedKeys | None = None
+    """Who may vouch for it.  Default: the keys that came with this software."""
+    allow_unsigned: bool = False
+    """Whether a bundle without signature is taken."""
+    least_release: int = 0
+    """Smallest release that is taken."""
+    backend: str = "auto"
+    """Which TFLite runtime."""
+    settings: ClassifierSettings = field(default_factory=ClassifierSettings)
+    """When the model is not asked."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OpenedModel:
+    """A bundle that was proven on this machine."""
+
+    bundle: Bundle
+    demands: ModelDemands
+
+    @property
+    def title(self) -> str:
+        """Name and version, who vouches for it and its hash, for people: what `Classifier.status` says."""
+        signed_by = self.bundle.signed_by
+        signed = f"signed by {signed_by.owner}" if signed_by else "unsigned"
+        return f"{self.bundle.card.title} ({signed}, sha256 {self.bundle.sha256[:12]})"
+
+    def classifier(self) -> Classifier:
+        """Return a classifier with an interpreter of its own, for the thread that calls; golden windows tried.
+
+        Raises
+        ------
+        ModelContractError
+            If this machine now computes something else.
+        """
+        bundle = self.bundle
+        interpreter = Interpreter(bundle.model, backend=self.demands.backend)
+        classifier = Classifier(
+            bundle.card, bundle.sha256, interpreter, self.demands.settings, signed_by=bundle.signed_by
+        )
+        worst_lsb = classifier.verify(bundle.golden)
+        _LOG.info(
+            "model.loaded model=%s backend=%s sha256=%s n_golden=%d golden_difference_lsb=%d",
+            bundle.card.title,
+            interpreter.backend,
+            bundle.sha256,
+            len(bundle.golden),
+            worst_lsb,
+        )
+        return classifier
+
+
+def open_model(path: Path, demands: ModelDemands | None = None) -> OpenedModel:
+    """Return the model of a bundle that is signed, whole, made for this software, and right on its golden windows.
 
     Raises
     ------
     ModelContractError
-        If the bundle, its model or its answers are not as released, or no runtime works.
+        If the bundle, its model or its answers are not as released, or no runtime works; ``reason`` says which.
     """
-    bundle = load_bundle(path)
-    interpreter = Interpreter(bundle.model, backend=backend)
-    classifier = Classifier(bundle.card, bundle.sha256, interpreter, settings or ClassifierSettings())
-    worst_lsb = classifier.verify(bundle.golden)
-    _LOG.info(
-        "model.loaded model=%s backend=%s sha256=%s n_golden=%d golden_difference_lsb=%d",
-        bundle.card.title,
-        interpreter.backend,
-        bundle.sha256,
-        len(bundle.golden),
-        worst_lsb,
+    return _proven(path, demands or ModelDemands())[0]
+
+
+def _proven(path: Path, demands: ModelDemands) -> tuple[OpenedModel, Classifier]:
+    bundle = load_bundle(
+        path,
+        demands.trust,
+        allow_unsigned=demands.allow_unsigned,
+        task=demands.task,
+        least_release=demands.least_release,
     )
-    return classifier
+    if demands.preprocessing is not None:
+        differences = preprocessing_differences(bundle.card.preprocessing, demands.preprocessing)
+        if differences:
+            raise ModelContractError(
+                f"{path}: {bundle.card.title} was trained on other windows: {'; '.join(differences[:5])}",
+                reason=ModelFault.MISMATCH,
+                hint="use the bundle that was made for this version of the software, or train it again",
+            )
+    opened = OpenedModel(bundle=bundle, demands=demands)
+    return opened, opened.classifier()
+
+
+def open_classifier(
+    path: Path,
+    *,
+    trust: TrustedKeys | None = None,
+    allow_unsigned: bool = False,
+    task: str | None = None,
+    preprocessing: Mapping[str, JsonValue] | None = None,
+    backend: str = "auto",
+    settings: ClassifierSettings | None = None,
+) -> Classifier:
+    """Return the classifier of a bundle: `open_model` for one thread; the parameters are those of `ModelDemands`.
+
+    Raises
+    ------
+    ModelContractError
+        As `open_model`.
+    """
+    demands = ModelDemands(
+        task=task,
+        preprocessing=preprocessing,
+        trust=trust,
+        allow_unsigned=allow_unsigned,
+        backend=backend,
+        settings=settings or ClassifierSettings(),
+    )
+    return _proven(path, demands)[1]
 
 
 @dataclass(frozen=True, slots=True)
 class _Job:
     window: Window
     due_ns: int
+    reset: str | None
+    """Why the classifier is to forget what came before this window; None where it is not."""
 
 
 class InferenceWorker:
@@ -95,6 +189,7 @@ class InferenceWorker:
         self._deadline_ns = int(deadline_s * NS_PER_S)
         self._changed = threading.Condition()
         self._waiting: deque[_Job] = deque()
+        self._reset: str | None = None
         self._running: _Job | None = None
         self._is_running_late = False
         self._results: deque[Prediction] = deque(maxlen=64 * queue_size)
@@ -116,15 +211,22 @@ class InferenceWorker:
             if self._is_stopping:
                 self._count(n_submitted=1, n_abandoned=1)
                 return
-            if len(self._waiting) == self._queue_size:
-                self._waiting.popleft()
+            job = _Job(window, self._clock.monotonic_ns() + self._deadline_ns, self._reset)
+            self._reset = None
+            self._waiting.append(job)
+            if len(self._waiting) > self._queue_size:
+                self._pass_on(self._waiting.popleft())
                 n_dropped = 1
-            self._waiting.append(_Job(window, self._clock.monotonic_ns() + self._deadline_ns))
             self._count(n_submitted=1, n_dropped=n_dropped)
             self._counts = replace(self._counts, peak_queued=max(self._counts.peak_queued, len(self._waiting)))
             self._changed.notify_all()
         if n_dropped:
             _LOG.warning("inference.dropped reason=%s n_queued=%d", "queue-full", self._queue_size)
+
+    def reset(self, reason: str) -> None:
+        """Let the classifier forget, between the windows submitted so far and those to come."""
+        with self._changed:
+            self._reset = reason
 
     def results(self) -> list[Prediction]:
         """Return what has been answered in time since the last call, oldest first."""
@@ -182,15 +284,27 @@ class InferenceWorker:
                 job = self._waiting.popleft()
                 if self._clock.monotonic_ns() > job.due_ns:  # waited behind a slow one; newer windows matter more
                     self._count(n_late=1)
+                    self._pass_on(job)
                     self._changed.notify_all()
                     continue
                 self._running, self._is_running_late = job, False
             fault, predictions = "", list[Prediction]()
             try:
+                if job.reset is not None:
+                    self._classifier.reset(job.reset)
                 predictions = self._classifier.push(job.window)
             except Exception as error:  # noqa: BLE001 -- task boundary: a model that raises must not end the monitoring
                 fault = f"{type(error).__name__}: {error}"
             self._finish(predictions, fault)
+
+    def _pass_on(self, job: _Job) -> None:
+        """Let a window that is not shown hand its reset to the one after it."""
+        if job.reset is None:
+            return
+        if self._waiting:
+            self._waiting[0] = replace(self._waiting[0], reset=self._waiting[0].reset or job.reset)
+        else:
+            self._reset = self._reset or job.reset
 
     def _finish(self, predictions: list[Prediction], fault: str) -> None:
         with self._changed:
@@ -220,133 +334,3 @@ class InferenceWorker:
         self._counts = replace(
             self._counts, **{name: getattr(self._counts, name) + number for name, number in more.items()}
         )
-
-
-class WorkerState(StrEnum):
-    """What the thread of one model is doing."""
-
-    WORKING = "working"
-    """It answers, or has nothing to answer."""
-    LATE = "late"
-    """The window in work is past its deadline."""
-    LEFT = "left"
-    """It hung and was left behind; another is tried after a while."""
-    GIVEN_UP = "given-up"
-    """The second one hung too: rules alone until the model is changed or the service starts again."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Supervision:
-    """When a thread is left behind and another is tried."""
-
-    hung_s: float = 10.0
-    """How long past its deadline an inference counts as hung.  Default: several thousand times what the reference
-    models take, and longer than a gateway that swaps or waits for its disk stands still (own choice)."""
-    again_s: float = 300.0
-    """When another thread with another interpreter is tried (own choice: what held it up may have passed)."""
-    n_more: int = 1
-    """How many more threads are tried.  Each that hangs keeps its memory and may keep a processor busy."""
-
-    def __post_init__(self) -> None:
-        if not (self.hung_s > 0 and self.again_s > 0) or self.n_more < 0:
-            raise ValueError(f"expected hung_s > 0, again_s > 0, n_more >= 0, got {self}")
-
-
-class InThread:
-    """A classifier that never holds up its caller: its answers come out later, with `push` or `poll`.
-
-    Parameters
-    ----------
-    worker : InferenceWorker
-        Started here; `stop` stops whichever is at work then.
-    clock : Clock, optional
-        For `Supervision`; without it nothing is left behind or tried again.
-    make_another : callable, optional
-        Gives the worker that is tried when one hangs, with an interpreter of its own.
-    supervision : Supervision
-        When.
-    """
-
-    def __init__(
-        self,
-        worker: InferenceWorker,
-        *,
-        clock: Clock | None = None,
-        make_another: Callable[[], InferenceWorker] | None = None,
-        supervision: Supervision = Supervision(),
-    ) -> None:
-        self._worker: InferenceWorker | None = worker
-        self._clock = clock
-        self._make_another = make_another
-        self._supervision = supervision
-        self._past = InferenceCounts()
-        self._left_over: list[Prediction] = []
-        self._n_made = 0
-        self._again_at_ns: int | None = None
-        self._status = worker.status()
-        worker.start()
-
-    def push(self, window: Window) -> list[Prediction]:
-        """Hand `window` over and return the answers to earlier ones."""
-        self.watch()
-        if self._worker is None:
-            self._past += InferenceCounts(n_submitted=1, n_abandoned=1)
-        else:
-            self._worker.submit(window)
-        return self.poll()
-
-    def poll(self) -> list[Prediction]:
-        """Return the answers that have come since the last call."""
-        found, self._left_over = self._left_over, []
-        return found if self._worker is None else found + self._worker.results()
-
-    def watch(self) -> WorkerState:
-        """Return what the thread is doing; one that hangs is left behind here, and later replaced.
-
-        Call it at every tick: a hung inference is noticed although no window comes.
-        """
-        worker = self._worker
-        if worker is None:
-            return self._try_again()
-        overdue_ns = worker.overdue_ns()
-        if self._clock is None or overdue_ns <= self._supervision.hung_s * NS_PER_S:
-            return WorkerState.LATE if overdue_ns else WorkerState.WORKING
-        self._left_over += worker.results()
-        worker.stop(timeout_s=0.0)
-        self._past += worker.counts() + InferenceCounts(n_hung=1)
-        self._worker = None
-        is_last = self._make_another is None or self._n_made >= self._supervision.n_more
-        if not is_last:
-            self._again_at_ns = self._clock.monotonic_ns() + round(self._supervision.again_s * NS_PER_S)
-        _LOG.error("inference.hung overdue_s=%.1f again=%s", overdue_ns / NS_PER_S, not is_last)
-        return WorkerState.GIVEN_UP if is_last else WorkerState.LEFT
-
-    def reset(self, reason: str) -> None:
-        """Do nothing: an answer names the instant of its window, so one from before a gap is still true."""
-
-    def counts(self) -> InferenceCounts:
-        """Return what became of the windows so far, in all threads."""
-        return self._past if self._worker is None else self._past + self._worker.counts()
-
-    def status(self) -> str:
-        """Return what ``health`` says of the model."""
-        if self._worker is not None:
-            return self._worker.status()
-        return f"{self._status}: hung, " + ("tried again soon" if self._again_at_ns is not None else "rules alone")
-
-    def stop(self, timeout_s: float = 5.0) -> bool:
-        """Stop after the window in work and return whether the thread ended within `timeout_s` seconds."""
-        self._again_at_ns = None
-        return True if self._worker is None else self._worker.stop(timeout_s)
-
-    def _try_again(self) -> WorkerState:
-        if self._again_at_ns is None or self._clock is None or self._make_another is None:
-            return WorkerState.GIVEN_UP
-        if self._clock.monotonic_ns() < self._again_at_ns:
-            return WorkerState.LEFT
-        self._again_at_ns = None
-        self._n_made += 1
-        self._worker = self._make_another()
-        self._worker.start()
-        _LOG.info("inference.again n_threads=%d", 1 + self._n_made)
-        return WorkerState.WORKING

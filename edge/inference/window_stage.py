@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, fields
 from typing import Protocol, runtime_checkable
 
-from edge.messages import Prediction, Window
+from edge.messages import Json, Prediction, Window
 
 
 class WindowStage(Protocol):
@@ -56,6 +56,10 @@ class InferenceCounts:
     n_hung: int = 0
     """Of the late ones, those whose thread was given up."""
     peak_queued: int = 0
+
+    def as_json(self) -> dict[str, Json]:
+        """Return the figures for ``health``."""
+        return {field.name: getattr(self, field.name) for field in fields(self)}
 
     def __add__(self, other: InferenceCounts) -> InferenceCounts:
         sums = {field.name: getattr(self, field.name) + getattr(other, field.name) for field in fields(self)}

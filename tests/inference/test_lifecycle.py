@@ -9,10 +9,18 @@ import numpy as np
 import pytest
 
 from edge.clock import ManualClock
-from edge.errors import ModelContractError
-from edge.inference.lifecycle import InferenceWorker, open_classifier
+from edge.errors import ModelContractError, ModelFault
+from edge.inference.lifecycle import InferenceWorker, ModelDemands, open_classifier, open_model
 from edge.messages import Prediction, Window
-from tests.fakes.tiny_model import N_SAMPLES, RATE_HZ, classifier_model, golden_windows, write_bundle
+from tests.fakes.tiny_model import (
+    N_SAMPLES,
+    OUTPUT_CARD,
+    RATE_HZ,
+    TRUST,
+    classifier_model,
+    golden_windows,
+    write_bundle,
+)
 
 PATIENCE_S = 10.0  # for another thread to get its turn; no test waits that long unless it fails
 
@@ -36,8 +44,10 @@ class ScriptedModel:
         self.has_begun = threading.Semaphore(0)
         self.may_answer = threading.Semaphore(0)
         self.faults = []
+        self.seen = []
 
     def push(self, item):
+        self.seen.append(item.sequence)
         self.has_begun.release()
         assert self.may_answer.acquire(timeout=PATIENCE_S)
         if self.faults:
@@ -45,7 +55,7 @@ class ScriptedModel:
         return [Prediction(at_ns=item.sequence, label="N", probabilities={}, bundle_sha256="")]
 
     def reset(self, reason):
-        pass
+        self.seen.append(reason)
 
     def status(self):
         return "scripted"
@@ -87,7 +97,7 @@ class TestOpening:
 
     def test_a_verified_bundle_classifies(self, tmp_path, caplog):
         with caplog.at_level(logging.INFO, "edge"):
-            classifier = open_classifier(write_bundle(tmp_path / "b"))
+            classifier = open_classifier(write_bundle(tmp_path / "b"), trust=TRUST)
 
         assert [classifier.push(window(level=level))[0].label for level in (0.5, -0.5)] == ["N", "AFIB"]
         assert caplog.records[-1].getMessage().startswith("model.loaded model=tiny 0.1.0 backend=litert sha256=")
@@ -96,19 +106,52 @@ class TestOpening:
         """A runtime that computes otherwise is found at start, not at the bed."""
         golden = [found | {"output": [0, 0]} for found in golden_windows()]
 
-        with pytest.raises(ModelContractError, match="golden window 0"):
-            open_classifier(write_bundle(tmp_path / "b", golden=golden))
+        with pytest.raises(ModelContractError, match="golden case 0"):
+            open_classifier(write_bundle(tmp_path / "b", golden=golden), trust=TRUST)
+
+    def test_windows_other_than_the_model_was_trained_on_are_refused(self, tmp_path):
+        """Serving never differs from training: the card names the stage and every setting of it."""
+        bundle = write_bundle(tmp_path / "b")
+        own = {"stage": "windows/1", "window_s": 2.0}
+
+        assert open_classifier(bundle, trust=TRUST, preprocessing=own).card.name == "tiny"
+        with pytest.raises(ModelContractError, match=r"window_s: the model wants 2\.0, this software has 4\.0") as caught:
+            open_classifier(bundle, trust=TRUST, preprocessing=own | {"window_s": 4.0})
+        assert caught.value.reason is ModelFault.MISMATCH
+
+    def test_an_unsigned_bundle_needs_leave(self, tmp_path):
+        """A trial may allow it; a ward does not."""
+        bundle = write_bundle(tmp_path / "b", key=None)
+
+        with pytest.raises(ModelContractError, match="not signed"):
+            open_classifier(bundle, trust=TRUST)
+        assert "unsigned" in open_classifier(bundle, trust=TRUST, allow_unsigned=True).status()
+
+    def test_an_opened_model_gives_every_thread_its_own_interpreter(self, tmp_path):
+        """The bytes that were proven are the bytes that run, whatever happens to the files meanwhile."""
+        bundle = write_bundle(tmp_path / "b")
+        opened = open_model(bundle, ModelDemands(task="rhythm", trust=TRUST))
+        (bundle / "model.tflite").write_bytes(b"x")
+
+        first, second = opened.classifier(), opened.classifier()
+
+        assert first is not second
+        assert [each.push(window(level=0.5))[0].label for each in (first, second)] == ["N", "N"]
+
+    def test_a_model_of_another_task_is_refused(self, tmp_path):
+        with pytest.raises(ModelContractError, match="expected a model for beat"):
+            open_model(write_bundle(tmp_path / "b"), ModelDemands(task="beat", trust=TRUST))
 
     def test_a_float_model_is_refused(self, tmp_path):
         with pytest.raises(ModelContractError, match="float tensors"):
-            open_classifier(write_bundle(tmp_path / "b", classifier_model(is_float=True)))
+            open_classifier(write_bundle(tmp_path / "b", classifier_model(is_float=True)), trust=TRUST)
 
     def test_labels_that_do_not_fit_the_model_are_refused(self, tmp_path):
-        output = {"name": "probabilities", "labels": ["A", "B", "C"], "thresholds": {"A": 0, "B": 0, "C": 0}}
+        output = OUTPUT_CARD | {"labels": ["A", "B", "C"], "thresholds": {"A": 0, "B": 0, "C": 0}, "codes": {}}
         golden = [found | {"output": [0, 0, 0]} for found in golden_windows()]
 
         with pytest.raises(ModelContractError, match="expected shape"):
-            open_classifier(write_bundle(tmp_path / "b", golden=golden, output=output))
+            open_classifier(write_bundle(tmp_path / "b", golden=golden, output=output), trust=TRUST)
 
 
 # --- the worker ---------------------------------------------------------------------------------------------
@@ -246,6 +289,32 @@ def test_no_window_is_lost_between_threads(clock):
     counts = worker.counts()
     assert counts.n_done == len(seen) == 2000 - counts.n_dropped
     assert seen == sorted(set(seen))
+
+
+def test_a_gap_reaches_the_model_between_its_windows(worker, model):
+    """The mean over several windows must not run over a hole, live as in a replay."""
+    model.may_answer.release(2)
+    worker.submit(window(1))
+    worker.reset("gap")
+    worker.submit(window(2))
+
+    assert worker.wait_idle(PATIENCE_S)
+    assert model.seen == [1, "gap", 2]
+
+
+def test_a_gap_is_not_lost_with_the_window_that_is(worker, model, clock):
+    """A window that is dropped or late hands the reset to the next one."""
+    worker.submit(window(1))
+    model.wait_begun()
+    worker.reset("gap")
+    for sequence in (2, 3, 4):  # 2 is pushed out
+        worker.submit(window(sequence))
+    clock.advance(2.1)
+    worker.submit(window(5))  # pushes out 3; 4 is too late
+    model.may_answer.release(5)
+    assert worker.wait_idle(PATIENCE_S)
+
+    assert model.seen == [1, "gap", 5]
 
 
 def test_stopping_finishes_the_window_in_work_and_leaves_the_rest(worker, model):
