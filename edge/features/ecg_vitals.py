@@ -10,7 +10,7 @@ from edge.conditioning.quality_rules import WAVES
 from edge.features.heart_rate import N_INTERVALS, heart_rate_bpm
 from edge.features.hrv import Hrv, HrvSettings, HrvWindow
 from edge.features.signal_state import SignalState, SignalStateSettings
-from edge.messages import Beat, Gap, Measurement, Quality
+from edge.messages import Beat, BeatKind, Gap, Measurement, Quality
 
 _NS_PER_S = 1_000_000_000
 _NS_PER_MS = 1_000_000
@@ -70,6 +70,11 @@ class EcgVitals:
             self._beats_at_ns.popleft()
             self._is_doubtful.popleft()
             self._rr_ms.popleft()
+
+    def add_class(self, beat: Beat) -> None:
+        """Take a beat that has turned out to be no normal one out of the variability."""
+        if beat.kind is not BeatKind.NORMAL:
+            self._hrv.call_abnormal(beat)
 
     def add_quality(self, quality: Quality) -> None:
         """Keep the verdict on one second; an unusable one casts doubt on the beats in it."""

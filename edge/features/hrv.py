@@ -121,6 +121,25 @@ class HrvWindow:
             n_doubtful += 1
         self._judge(n_doubtful)
 
+    def call_abnormal(self, beat: Beat) -> None:
+        """Take the intervals that begin or end with `beat`, whose class has become known, out of all values."""
+        if self._last is not None and self._last.at_ns == beat.at_ns:
+            self._last.is_normal = False
+        intervals = self._windows[1].intervals
+        n_after = 0
+        for interval in reversed(intervals):
+            if interval.end_ns < beat.at_ns:
+                return
+            n_after += 1
+            if interval.end_ns == beat.at_ns:
+                break
+        else:
+            return
+        # The interval that it ends, and the one that it begins, where that is there already.
+        for k in range(len(intervals) - n_after, min(len(intervals), len(intervals) - n_after + 2)):
+            intervals[k].is_normal = False
+        self._judge(n_after)
+
     def values(self, at_ns: int) -> tuple[Hrv, Hrv]:
         """Return the variability of the shorter and of the longer window, each ending at `at_ns`."""
         short, long = self._windows

@@ -17,6 +17,7 @@ from edge.features.signal_state import SignalState, SignalStateSettings
 from edge.messages import (
     Beat,
     ChannelKind,
+    ClassifiedBeat,
     Estimate,
     Gap,
     Measurement,
@@ -66,13 +67,17 @@ class VitalsStage:
         self._readings = DeviceReadings(settings.readings)
         self._estimates = Estimates(settings.estimates)
 
-    def push(self, item: Beat | Quality | Estimate | Reading | Gap | SensorStatus | Tick) -> list[Vitals]:
+    def push(
+        self, item: Beat | ClassifiedBeat | Quality | Estimate | Reading | Gap | SensorStatus | Tick
+    ) -> list[Vitals]:
         """Return the vital signs at a `Tick`, nothing for anything else."""
         match item:
             case Tick():
                 return [self._vitals(item.at_ns)]
             case Beat():
                 self._ecg((item.sensor, item.stream)).add_beat(item)
+            case ClassifiedBeat():
+                self._ecg((item.beat.sensor, item.beat.stream)).add_class(item.beat)
             case Quality():
                 self._judge(item)
             case Estimate():

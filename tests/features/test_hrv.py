@@ -327,6 +327,23 @@ def test_beat_by_beat_equals_the_definition(seed):
             assert (result.rmssd_ms, result.sdnn_ms, result.pnn50_pct) == pytest.approx(expected[:3], rel=1e-5)
 
 
+@pytest.mark.parametrize("n_later", [0, 1, 3])
+def test_a_class_that_comes_later_counts_as_if_it_had_come_with_the_beat(n_later):
+    """The intervals before and after an ectopic beat leave the values, however many beats have come since."""
+    rr_ms = np.round(np.random.default_rng(1).normal(800, 30, 200), 3).tolist()
+    beats = train(rr_ms)
+    ectopic = {40, 41, 100, 150}
+
+    told_late, told_at_once = HrvWindow(), HrvWindow()
+    for k, beat in enumerate(beats):
+        told_late.add(beat)
+        if k - n_later in ectopic:
+            told_late.call_abnormal(replace(beats[k - n_later], kind=BeatKind.SUPRAVENTRICULAR))
+        told_at_once.add(replace(beat, kind=BeatKind.SUPRAVENTRICULAR) if k in ectopic else beat)
+
+    assert told_late.values(beats[-1].at_ns) == told_at_once.values(beats[-1].at_ns)
+
+
 @settings(max_examples=30, deadline=None)
 @given(
     st.lists(
