@@ -11,7 +11,7 @@ import collections
 import json
 import uuid
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from edge.messages import (
@@ -237,8 +237,12 @@ class Payloads:
     def _alert_body(self, alert: Alert, topic: str) -> bodies.AlertBody:
         acknowledged = alert.acknowledged
         limits = alert.evidence.get("limits")
+        envelope = self._envelope(bodies.AlertBody, topic, alert.at_ns)
+        decision = alert.evidence.get("decision")
+        if isinstance(decision, dict):  # a model took part
+            envelope["source"] = replace(envelope["source"], model=f"sha256:{decision.get('bundle_sha256')}")
         return bodies.AlertBody(
-            **self._envelope(bodies.AlertBody, topic, alert.at_ns),
+            **envelope,
             alert_id=alert.id,
             revision=alert.revision,
             episode=alert.episode,

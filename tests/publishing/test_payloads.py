@@ -217,6 +217,14 @@ def test_an_alert_is_a_retained_state_and_a_log_entry():
     assert "must not be used for diagnosis" in body["limits_of_use"]
 
 
+def test_an_alert_that_a_model_took_part_in_names_its_bundle():
+    """The receiver can ask which model it was; an alert by rule names none."""
+    decided = alert(evidence={"decision": {"model": "beat", "bundle_sha256": "ab" * 32}})
+
+    assert validated(sent(payloads().alert(decided)[1]))["source"]["model"] == "sha256:" + "ab" * 32
+    assert validated(sent(payloads().alert(alert())[1]))["source"]["model"] is None
+
+
 def test_a_closed_alert_clears_its_retained_state_and_stays_in_the_log():
     state, log = payloads().alert(alert(state=AlertState.CLOSED))
 
