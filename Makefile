@@ -4,7 +4,12 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: demo test test-long check format clean
+CONVERT_STAMP := $(VENV)/.installed-convert
+# tflite-runtime needs numpy 1, everything else here runs with numpy 2: it has an environment of its own.
+TFLITE_VENV := .venv-tflite
+TFLITE_STAMP := $(TFLITE_VENV)/.installed
+
+.PHONY: demo test test-long model check format clean
 
 $(STAMP): pyproject.toml requirements/broker.txt
 	$(PYTHON) -c 'import sys; sys.exit("VitalEdge needs Python 3.11 or newer, this is " + sys.version.split()[0]) if sys.version_info < (3, 11) else None'
@@ -13,23 +18,33 @@ $(STAMP): pyproject.toml requirements/broker.txt
 	$(BIN)/pip install --quiet --disable-pip-version-check -e '.[records,terminal,litert,dev]'
 	touch $@
 
+# What training, converting and their tests need; TensorFlow alone takes 1.4 GB, so the demo goes without.
+$(CONVERT_STAMP): $(STAMP)
+	$(BIN)/pip install --quiet --disable-pip-version-check -e '.[records,terminal,litert,dev,convert,micro]'
+	touch $@
+
+$(TFLITE_STAMP): $(STAMP)
+	$(PYTHON) -m venv $(TFLITE_VENV)
+	$(TFLITE_VENV)/bin/pip install --quiet --disable-pip-version-check 'tflite-runtime==2.14.0' 'numpy<2' || echo "no tflite-runtime for this Python: tests against it are skipped"
+	touch $@
+
 demo: $(STAMP)
 	$(BIN)/vitaledge demo
 
-check: $(STAMP)
+check: $(CONVERT_STAMP)
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 
-test: check
+test: check $(TFLITE_STAMP)
 	$(BIN)/python -m pytest -q -m "not long"
 
-test-long: $(STAMP)
+test-long: $(CONVERT_STAMP) $(TFLITE_STAMP)
 	VITALEDGE_FUZZ=1 $(BIN)/python -m pytest -q
 
-format: $(STAMP)
+format: $(CONVERT_STAMP)
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
 clean:
-	rm -rf $(VENV) build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) $(TFLITE_VENV) build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
