@@ -78,6 +78,7 @@ def test_the_likeliest_label_is_said_with_its_evidence(classifier, level, label)
         "outside_ratio": None,
         "logits": prediction.evidence["logits"],
         "windows": [7],
+        "from_ns": 10**9,
     }
     assert (prediction.model, prediction.sensor, prediction.stream, prediction.sequence) == ("rhythm", "bed", "ecg", 7)
 
@@ -373,6 +374,7 @@ class TestAggregation:
 
         assert [each.label for each in found] == ["N", "N", "N"]
         assert [each.evidence["windows"] for each in found] == [[0], [0, 25], [0, 25, 50]]
+        assert [each.evidence["from_ns"] for each in found] == [0, 0, 0]
 
     def test_only_the_last_seconds_count(self, classifier):
         found = self.labels(classifier, 0.5, 0.5, -0.5, -0.5, -0.5)
