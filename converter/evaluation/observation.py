@@ -98,11 +98,13 @@ def observe(record: Path, config: Config) -> Observation:
     Raises
     ------
     RecordingError
-        If it cannot be read.
+        If it cannot be read, or holds no ECG.
     """
     replay = Replay(record, config=config)
     listener = _Listener(replay.stream, replay.rate_hz)
     report = asyncio.run(replay.play(listener.take))
+    if not report.has_ecg:
+        raise RecordingError(f"{record}: holds no ECG, or none whose name is known")
     beats, classes, is_by_model = listener.beats()
     shares = {} if report.rhythm is None else report.rhythm.probabilities
     return Observation(

@@ -98,10 +98,14 @@ def _over_dask(jobs: Sequence[Job], address: str) -> Iterator[tuple[int, RecordR
             f"no Dask scheduler answers at {address}: {error}", hint="start one with `dask scheduler`, then workers"
         ) from error
     with client:
+        try:
+            client.wait_for_workers(1, timeout=_CONNECT_S)
+        except TimeoutError as error:
+            raise EdgeError(f"the Dask scheduler at {address} has no worker", hint="start `dask worker`s") from error
         # Not pure: two runs over a folder whose files changed in between must not share an answer.
         futures = client.map(score_numbered, range(len(jobs)), jobs, pure=False, retries=0)
         number_of = {future.key: number for number, future in enumerate(futures)}
-        for future in as_completed(futures):
+        for future in as_completed(futures, loop=client.loop):
             number = number_of[future.key]
             if future.status == "finished":
                 yield future.result()

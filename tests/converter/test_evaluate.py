@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 
 from converter.evaluate import EvaluateSettings, add_parser, evaluate, run
+from converter.evaluation import parallel
 from converter.evaluation.parallel import score_all
 from converter.evaluation.tables import as_json, csv_text, markdown
 from converter.evaluation.truth import Folder, open_folder, read_labels, read_patients
@@ -143,6 +144,13 @@ class TestPipeline:
         counts = score_record(job(folder, "a", from_s=25.0)).beats
 
         assert 0 < counts.sum() < 40
+
+    def test_a_record_without_an_ecg_is_named_and_not_scored_as_all_missed(self, tmp_path):
+        write_record(tmp_path, "light", "N" * 20)
+        header = tmp_path / "light.hea"
+        header.write_text(header.read_text().replace(" II", " PLETH"))
+
+        assert "holds no ECG" in score_record(job(tmp_path, "light")).error
 
     def test_records_with_paced_beats_are_reported_apart(self, folder, tmp_path):
         write_record(tmp_path, "p", "N" * 30 + "/")
@@ -363,8 +371,18 @@ class TestParallel:
 
         assert self.told(over_cluster) == self.told(score_all(self.jobs(folder)))
 
-    def test_a_scheduler_that_is_not_there_is_an_error_with_a_remedy(self, folder):
+    def test_a_cluster_without_workers_is_an_error_and_does_not_wait_for_ever(self, folder, monkeypatch):
+        distributed = pytest.importorskip("distributed", reason="needs distributed")
+        monkeypatch.setattr(parallel, "_CONNECT_S", 1.0)
+        with (
+            distributed.LocalCluster(n_workers=0, processes=False, dashboard_address=None) as cluster,
+            pytest.raises(EdgeError, match="has no worker"),
+        ):
+            score_all(self.jobs(folder), dask=cluster.scheduler_address)
+
+    def test_a_scheduler_that_is_not_there_is_an_error_with_a_remedy(self, folder, monkeypatch):
         pytest.importorskip("distributed", reason="needs distributed")
+        monkeypatch.setattr(parallel, "_CONNECT_S", 1.0)
 
         with pytest.raises(EdgeError, match="no Dask scheduler answers"):
             score_all(self.jobs(folder), dask="tcp://127.0.0.1:1")
