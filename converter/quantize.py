@@ -133,7 +133,7 @@ def quantize(
         sha256=hashlib.sha256(converted.int8).hexdigest(),
         inputs=tuple(graph.tensors[index] for index in graph.inputs),
         output=graph.tensors[graph.outputs[0]],
-        operators=graph.operators,
+        operators=dict(graph.operators),
         n_used=converted.n_used,
         n_rejected=converted.n_rejected + n_unusable,
         batch=converted.batch,
