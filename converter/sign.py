@@ -18,10 +18,11 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from edge.errors import ModelContractError, ModelFault
-from edge.inference.bundle import MANIFEST, MAX_FILE_BYTES, SIGNATURE, load_bundle
+from edge.inference.bundle import MANIFEST, SIGNATURE, load_bundle
 from edge.inference.trust import ALGORITHM, DOMAIN, TrustedKeys, key_id
 
 PrivateKey = Ed25519PrivateKey
+_MOST_BYTES = 100_000
 _OTHERS = stat.S_IRWXG | stat.S_IRWXO
 
 
@@ -56,7 +57,7 @@ def read_key(path: Path, *, password: bytes | None = None) -> PrivateKey:
     try:
         with path.open("rb") as file:
             mode = os.fstat(file.fileno()).st_mode
-            content = file.read(MAX_FILE_BYTES)
+            content = file.read(_MOST_BYTES)
     except OSError as error:
         message = f"{path}: cannot be read: {error.strerror}"
         raise ModelContractError(

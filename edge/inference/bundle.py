@@ -20,15 +20,15 @@ import os
 import stat
 import zipfile
 import zlib
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from importlib import resources
 from pathlib import Path
 
 from edge.errors import ModelContractError, ModelFault
-from edge.inference.card import ModelCard
+from edge.inference.card import MAX_TOTAL_BYTES, ModelCard
 from edge.inference.golden import GoldenCase
-from edge.inference.manifest import MAX_MANIFEST_BYTES, checked_contents, read_card, refuse_other_format
+from edge.inference.manifest import MAX_MANIFEST_BYTES, Read, checked_contents, read_card, refuse_other_format
 from edge.inference.trust import HINT, SignedBy, TrustedKeys
 
 MANIFEST = "manifest.json"
@@ -36,13 +36,9 @@ SIGNATURE = "manifest.sig"
 MODEL_CARD = "MODEL_CARD.md"
 BUILTIN = "builtin"
 """What a configuration says instead of a path for the bundle that came with this software."""
-MAX_FILE_BYTES = 64_000_000
-"""Largest file that is read; models for such devices are below 1 MB."""
 MAX_SIGNATURE_BYTES = 4_000
 MAX_ZIP_ENTRIES = 100
-
-Read = Callable[[str, int], bytes | None]
-"""Returns the bytes of the file of that name, at most so many and one more; None where there is none."""
+MAX_ZIP_BYTES = MAX_TOTAL_BYTES + 1_000_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -103,8 +99,7 @@ def load_bundle(
         message = f"{path}: made on {card.created}, after the last day of the key that signed it ({last_day})"
         raise ModelContractError(message, reason=ModelFault.REVOKED_KEY, hint="get a bundle signed with another key")
     _refuse_other_use(path, card, task, least_release)
-    contents = {name: _required(path, name, read(name, MAX_FILE_BYTES), MAX_FILE_BYTES) for name in card.files}
-    model, golden = checked_contents(card, contents, str(path))
+    model, golden = checked_contents(card, read, str(path))
     return Bundle(
         card=card, sha256=hashlib.sha256(manifest).hexdigest(), signed_by=signed_by, model=model, golden=golden
     )
@@ -153,14 +148,14 @@ def _required(path: Path, name: str, content: bytes | None, most: int) -> bytes:
 def _open(path: Path) -> Read:
     if path.is_dir():
         return lambda name, most: _regular_file(path / name, most)
-    content = _regular_file(path, MAX_FILE_BYTES)
+    content = _regular_file(path, MAX_ZIP_BYTES)
     if content is None:
         message = f"{path}: expected a model bundle, got nothing there"
         raise ModelContractError(message, reason=ModelFault.MISSING, hint=HINT)
     if not content.startswith(b"PK"):
         message = f"{path}: expected the directory or zip of a model bundle, got another file"
         raise ModelContractError(message, reason=ModelFault.FORMAT, hint=HINT)
-    return _zip_reader(_required(path.parent, path.name, content, MAX_FILE_BYTES), str(path))
+    return _zip_reader(_required(path.parent, path.name, content, MAX_ZIP_BYTES), str(path))
 
 
 def _regular_file(path: Path, most: int) -> bytes | None:

@@ -21,6 +21,7 @@ from edge.inference.card_inputs import (
 
 __all__ = [
     "FORMAT_VERSION",
+    "MAX_TOTAL_BYTES",
     "AbstentionCard",
     "AggregationCard",
     "FeatureCard",
@@ -35,6 +36,8 @@ __all__ = [
 ]
 
 FORMAT_VERSION = 2
+MAX_TOTAL_BYTES = 64_000_000
+"""Of all files of a bundle; models for such devices are below 1 MB."""
 
 FileName = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-][A-Za-z0-9._-]{0,99}$")]
 """A plain name: no path leads out of the bundle."""
@@ -169,6 +172,9 @@ class ModelCard:
         for name in (self.model, self.golden):
             if name not in self.files:
                 raise ValueError(f"expected {name} among files, got {', '.join(self.files) or 'none'}")
+        n_bytes = sum(entry.n_bytes for entry in self.files.values())
+        if n_bytes > MAX_TOTAL_BYTES:
+            raise ValueError(f"expected files of at most {MAX_TOTAL_BYTES} bytes together, got {n_bytes}")
         if {"manifest.json", "manifest.sig"} & {name.lower() for name in self.files}:
             raise ValueError("expected files without the manifest and its signature")
         if type(self.preprocessing.get("stage")) is not str:

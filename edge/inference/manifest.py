@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Callable
 from functools import cache
 
 from pydantic import TypeAdapter, ValidationError
@@ -16,6 +16,9 @@ from edge.inference.trust import HINT, validation_words
 
 MAX_MANIFEST_BYTES = 1_000_000
 """Largest manifest: that of the beat model with 33 knots for each feature takes some 20 kB."""
+
+Read = Callable[[str, int], bytes | None]
+"""Returns the bytes of the file of that name, at most so many and one more; None where there is none."""
 
 
 def read_card(manifest: bytes, source: str) -> ModelCard:
@@ -58,26 +61,32 @@ def refuse_other_format(manifest: bytes, source: str) -> None:
     raise ModelContractError(message, reason=ModelFault.FORMAT, hint=hint)
 
 
-def checked_contents(
-    card: ModelCard, contents: Mapping[str, bytes], source: str
-) -> tuple[bytes, tuple[GoldenCase, ...]]:
+def checked_contents(card: ModelCard, read: Read, source: str) -> tuple[bytes, tuple[GoldenCase, ...]]:
     """Return model and golden vectors of a bundle, after every file was found to be the one in the card.
+
+    No more is read of a file than the card says that it has, and what is only read to be checked is not kept.
 
     Raises
     ------
     ModelContractError
         If a file is truncated, longer or altered, or the golden vectors do not fit the card.
     """
+    contents = {}
     for name, entry in card.files.items():
-        content = contents[name]
+        content = read(name, entry.n_bytes)
+        if content is None:
+            raise ModelContractError(f"{source}: {name}: is missing", reason=ModelFault.MISSING, hint=HINT)
         if len(content) != entry.n_bytes:
-            fault = "truncated" if len(content) < entry.n_bytes else "longer than released"
-            message = f"{source}: {name}: is {fault}: expected {entry.n_bytes} bytes, got {len(content)}"
+            given = f"truncated: expected {entry.n_bytes} bytes, got {len(content)}"
+            fault = given if len(content) < entry.n_bytes else f"longer than the {entry.n_bytes} bytes released"
+            message = f"{source}: {name}: is {fault}"
             raise ModelContractError(message, reason=ModelFault.DAMAGED, hint=HINT)
         sha256 = hashlib.sha256(content).hexdigest()
         if sha256 != entry.sha256:
             message = f"{source}: {name}: was altered: expected SHA-256 {entry.sha256}, got {sha256}"
             raise ModelContractError(message, reason=ModelFault.DAMAGED, hint=HINT)
+        if name in {card.model, card.golden}:
+            contents[name] = content
     try:
         golden = parse_golden(contents[card.golden], card.inputs, len(card.output.labels))
     except (ValueError, RecursionError, MemoryError) as error:

@@ -112,6 +112,14 @@ def test_what_cannot_be_is_refused_with_its_place(changes, words):
     assert words in fault(**changes)
 
 
+def test_a_card_cannot_ask_for_all_the_memory():
+    values = manifest(FILES)
+    values["files"]["model.tflite"]["n_bytes"] = 2**40
+
+    with pytest.raises(ValidationError, match="at most 64000000 bytes together"):
+        TypeAdapter(ModelCard).validate_json(json.dumps(values))
+
+
 @pytest.mark.parametrize("name", ["manifest.json", "manifest.sig", "Manifest.JSON", "../x", "/etc/x", "a/b", "..", ""])
 def test_no_file_leads_out_of_the_bundle_or_stands_for_the_manifest(name):
     values = manifest(FILES | {name: b"x"})
