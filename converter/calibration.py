@@ -226,10 +226,12 @@ def most_outside(outside: NDArray[np.float64], *, share: float = 0.005) -> float
 
 
 def outside_share(features: NDArray[np.float32], knots: Sequence[Sequence[float]]) -> NDArray[np.float64]:
-    """Return the share of each row's known features that lie outside the first and last of their knots, shape (n,)."""
+    """Return the share of each row's features that lie outside the first and last of their knots, shape (n,).
+
+    As `edge.inference.predictor.Predictor.outside_ratio`: unknown ones are not outside.
+    """
     low, high = (np.array([each[end] for each in knots]) for end in (0, -1))
-    beyond = (features < low) | (features > high)
-    return np.asarray(beyond.sum(axis=1) / np.maximum(np.isfinite(features).sum(axis=1), 1), dtype=np.float64)
+    return np.asarray(((features < low) | (features > high)).mean(axis=1), dtype=np.float64)
 
 
 def fit_bias(

@@ -159,10 +159,10 @@ def fit_network(
 def predict_logits(model: Any, inputs: Inputs) -> NDArray[np.float32]:
     """Return what a keras model says of scaled inputs, shape (n, n_classes)."""
     n = len(next(iter(inputs.values())))
-    parts = [
-        np.asarray(model({name: values[at : at + _PREDICT_BATCH] for name, values in inputs.items()}, training=False))
-        for at in range(0, n, _PREDICT_BATCH)
-    ]
+    parts = []
+    for at in range(0, n, _PREDICT_BATCH):
+        batch = {name: values[at : at + _PREDICT_BATCH] for name, values in inputs.items()}
+        parts.append(np.asarray(model(_arranged(model, batch), training=False)))
     return np.concatenate(parts).astype(np.float32) if parts else np.empty((0, 0), np.float32)
 
 
@@ -319,7 +319,7 @@ class _Step:
 
     def _loss(self, inputs: Any, bags: Any, labels: Any, weights: Any) -> Any:
         tf = self._tf
-        logits = tf.math.segment_mean(self._model(inputs, training=True), bags)
+        logits = tf.math.segment_mean(self._model(_arranged(self._model, inputs), training=True), bags)
         n_classes = logits.shape[-1]
         target = tf.one_hot(labels, n_classes)
         smooth = self._settings.label_smoothing
@@ -340,6 +340,11 @@ def _judged(model: Any, held: Examples, step: _Step) -> dict[str, float]:
         "held_loss": step.loss(logits, labels, weights),
         "held_accuracy": float((logits.argmax(axis=1) == labels).mean()),
     }
+
+
+def _arranged(model: Any, inputs: Mapping[str, Any]) -> Any:
+    """Return inputs by name in the structure that the model was built with: one, a list or a mapping."""
+    return load_keras().tree.map_structure(lambda tensor: inputs[tensor.name], model.input)
 
 
 def _mean(values: list[float]) -> float:

@@ -17,13 +17,19 @@ from edge.errors import EdgeError
 HINT = "pip install 'vitaledge[convert]'"
 
 
+class MissingPackageError(EdgeError):
+    """A package of the extra ``convert`` is not installed."""
+
+
 def load_keras() -> ModuleType:
     """Return ``keras`` on its TensorFlow backend.
 
     Raises
     ------
-    EdgeError
+    MissingPackageError
         If it is not installed or cannot be loaded; the hint names the extra.
+    EdgeError
+        If Keras runs on another backend.
     """
     # Read when TensorFlow is first loaded, and only then: what is set already is the user's wish.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
@@ -37,7 +43,7 @@ def load_keras() -> ModuleType:
 
             tf.get_logger().setLevel("ERROR")
     except ImportError as error:
-        raise EdgeError(f"training needs TensorFlow and Keras 3: {error}", hint=HINT) from error
+        raise MissingPackageError(f"training needs TensorFlow and Keras 3: {error}", hint=HINT) from error
     if keras.backend.backend() != "tensorflow":
         raise EdgeError(
             f"expected Keras on the TensorFlow backend, got {keras.backend.backend()}",
@@ -52,7 +58,7 @@ def load_tensorflow() -> ModuleType:
 
     Raises
     ------
-    EdgeError
+    MissingPackageError
         If it is not installed or cannot be loaded; the hint names the extra.
     """
     load_keras()

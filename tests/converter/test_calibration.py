@@ -97,10 +97,10 @@ def test_abstention_by_energy_and_by_features():
 
 
 def test_unknown_features_are_not_outside():
-    """NaN is neither inside nor outside: only known features are counted."""
-    features = np.array([[0.5, 9.0, np.nan], [0.5, 0.5, 0.5], [np.nan] * 3], np.float32)
+    """NaN lies nowhere; the share is of all features, as on the device."""
+    features = np.array([[0.5, 9.0, np.nan, -1.0], [0.5, 0.5, 0.5, 1.0], [np.nan] * 4], np.float32)
 
-    assert outside_share(features, [(0.0, 1.0)] * 3).tolist() == [0.5, 0.0, 0.0]
+    assert outside_share(features, [(0.0, 1.0)] * 4).tolist() == [0.5, 0.0, 0.0]
 
 
 def test_bias_finds_the_rare_class():

@@ -1,0 +1,1 @@
+"""The commands of ``vitaledge-convert``, one module each: `add_parser` and `run`."""
