@@ -115,7 +115,9 @@ class TestOpening:
         own = {"stage": "windows/1", "window_s": 2.0}
 
         assert open_classifier(bundle, trust=TRUST, preprocessing=own).card.name == "tiny"
-        with pytest.raises(ModelContractError, match=r"window_s: the model wants 2\.0, this software has 4\.0") as caught:
+        with pytest.raises(
+            ModelContractError, match=r"window_s: the model wants 2\.0, this software has 4\.0"
+        ) as caught:
             open_classifier(bundle, trust=TRUST, preprocessing=own | {"window_s": 4.0})
         assert caught.value.reason is ModelFault.MISMATCH
 
