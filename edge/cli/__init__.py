@@ -8,8 +8,10 @@ import sys
 from collections.abc import Sequence
 from importlib.metadata import PackageNotFoundError, version
 
+import edge.cli.alerts as alerts_verb
 import edge.cli.config as config_verb
 import edge.cli.demo as demo_verb
+import edge.cli.model as model_verb
 import edge.cli.record as record_verb
 import edge.cli.replay as replay_verb
 import edge.cli.run as run_verb
@@ -28,7 +30,7 @@ def build_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"vitaledge {installed_version()}")
     verbs = parser.add_subparsers(dest="verb", required=True, metavar="COMMAND")
-    for module in (demo_verb, run_verb, replay_verb, record_verb, simulate_verb, config_verb):
+    for module in (demo_verb, run_verb, replay_verb, record_verb, simulate_verb, model_verb, config_verb, alerts_verb):
         module.add_parser(verbs)
     return parser
 
