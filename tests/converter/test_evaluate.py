@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import pytest
 
+from converter.cli import main
 from converter.evaluate import EvaluateSettings, add_parser, evaluate, run
 from converter.evaluation import parallel
 from converter.evaluation.parallel import score_all
@@ -285,11 +286,11 @@ def rhythm_bundle(path, *, bias=None, temperature=1.0, preprocessing=None):
 class TestWrittenAnnotations:
     def test_files_of_replay_are_scored_like_the_pipeline(self, folder, tmp_path, report):
         """What `vitaledge replay --annotate` writes gives the very same counts."""
-        from edge.__main__ import main
+        from edge.__main__ import main as vitaledge
 
         for name in ("a", "b"):
             words = ["--set", "model.beat.bundle=none", "--set", "model.rhythm.bundle=none"]
-            assert main(["replay", str(folder / name), "--annotate", str(tmp_path), "--json", *words]) == 0
+            assert vitaledge(["replay", str(folder / name), "--annotate", str(tmp_path), "--json", *words]) == 0
 
         scored = evaluate(EvaluateSettings(data=folder, annotations=tmp_path, records=("a", "b"), n_draws=0))
 
@@ -428,6 +429,16 @@ class TestCommand:
     def test_what_cannot_be_meant_is_an_error(self, words, message):
         with pytest.raises(EdgeError, match=message):
             command(*words)
+
+    def test_the_command_line_has_it_and_tells_its_errors(self, folder, tmp_path, capsys):
+        assert main(["evaluate", "rules", "--data", str(folder), "--records", "a", "--json"]) == 0
+        assert json.loads(capsys.readouterr().out)["n_scored"] == 1
+
+        assert main(["evaluate", str(tmp_path / "nowhere"), "--data", str(folder), "--json"]) == 1
+
+        captured = capsys.readouterr()
+        assert "nowhere" in captured.err
+        assert json.loads(captured.out)["error"]
 
     def test_every_second_record_only(self, folder, capsys):
         assert command("rules", "--data", folder, "--every", "2", "--json") == 4
