@@ -18,12 +18,13 @@ from edge.errors import EdgeError
 from edge.inference.bundle import Bundle
 from edge.inference.card import FeaturesInput, ModelCard, SamplesInput
 from edge.inference.decision import logits_of
+from edge.inference.interpreter import plain_name
 from edge.inference.predictor import z_score
 from edge.inference.quantization import Quantization, quantize
 from edge.inference.scaling import scale_matrix
 
 BACKENDS = ("litert", "litert-reference", "tflite", "tflm")
-Arrays = Mapping[str, NDArray[np.float32]]
+Arrays = Mapping[str, NDArray[np.floating]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -221,7 +222,8 @@ def integers_of(graph: Graph, prepared: Arrays) -> dict[str, NDArray[np.int8]]:
     for index in graph.inputs:
         tensor = graph.tensors[index]
         quantization = Quantization(scale=tensor.scales[0], zero_point=tensor.zero_points[0])
-        found[tensor.name] = quantize(prepared[tensor.name], quantization)
+        name = plain_name(tensor.name)
+        found[name] = quantize(prepared[name], quantization)
     return found
 
 
@@ -230,7 +232,7 @@ def _given(
 ) -> tuple[Arrays, NDArray[np.int64], NDArray[np.str_], NDArray[np.int64] | None]:
     names = [each.name for each in bundle.card.inputs]
     if examples is None:
-        raw = {name: np.stack([case.inputs[name] for case in bundle.golden]).astype(np.float32) for name in names}
+        raw = {name: np.stack([case.inputs[name] for case in bundle.golden]) for name in names}
         n_golden = len(bundle.golden)
         return raw, np.full(n_golden, UNLABELLED), np.array([f"golden {k}" for k in range(n_golden)]), None
     missing = set(names) - set(examples.inputs)
