@@ -9,7 +9,6 @@ import numpy as np
 
 from edge.inference.aggregation import MeanLogits, TrailingMean, WindowLogits
 from edge.inference.card import FeaturesInput, ModelCard
-from edge.inference.decision import energy
 from edge.inference.golden import GoldenCase
 from edge.inference.predictor import Answer, Predictor, Runner
 from edge.inference.quantization import TensorSpec
@@ -107,7 +106,7 @@ class Classifier:
             shares = self._predictor.calibration.probabilities(mean.logits)
         label, is_certain = self._predictor.calibration.verdict(shares)
         outside_ratio = self._predictor.outside_ratio(window.features)
-        energy_now = float(energy(mean.logits))
+        energy_now = self._predictor.calibration.energy(mean.logits)
         absent = self._unfamiliar(energy_now, outside_ratio) or ("" if is_certain else "uncertain")
         return [
             self._prediction(

@@ -91,6 +91,12 @@ class Calibration:
         total = sum(powers)
         return {label: power / total for label, power in zip(self._labels, powers, strict=True)}
 
+    @staticmethod
+    def energy(logits: Sequence[float]) -> float:
+        """Return `energy` of one example."""
+        largest = max(logits)
+        return math.log(sum(math.exp(each - largest) for each in logits)) + largest
+
     def verdict(self, shares: Mapping[str, float]) -> tuple[str, bool]:
         """Return the likeliest label, the first of equals, and whether it reaches its threshold."""
         values = list(shares.values())

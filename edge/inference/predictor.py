@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -10,13 +10,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge.errors import ModelContractError, ModelFault
-from edge.inference.card import FeaturesInput, ModelCard, SamplesInput
+from edge.inference.card import FeaturesInput, ModelCard, SamplesInput, TensorInput
 from edge.inference.decision import Calibration, logits_of
 from edge.inference.golden import GOLDEN_TOLERANCE_LSB, GoldenCase
 from edge.inference.quantization import INT8_MAX, INT8_MIN, TensorSpec, quantize
 from edge.inference.scaling import FeatureScaler
 
 _FLAT_RATIO = 1e-9
+
+Given = NDArray[np.float64] | Mapping[str, float]
+"""One input as measured: an array, or features by name."""
+Real = Callable[[Given], NDArray[np.float64] | NDArray[np.float32] | None]
 
 
 class Runner(Protocol):
@@ -88,9 +92,13 @@ class Predictor:
         self._card = card
         self._runner = runner
         self._calibration = Calibration(card.output)
-        self._scalers = {
-            each.name: FeatureScaler(each.features) for each in card.inputs if isinstance(each, FeaturesInput)
-        }
+        self._scaler = next(
+            (FeatureScaler(each.features) for each in card.inputs if isinstance(each, FeaturesInput)), None
+        )
+        self._feeds = tuple(_feed(each, runner.inputs[each.name]) for each in card.inputs)
+        # An output has 256 possible values: looked up, which costs a tenth of computing four of them in numpy.
+        integers = np.arange(INT8_MIN, INT8_MAX + 1).astype(np.int8)
+        self._logits: list[float] = logits_of(integers, runner.output.quantization, card.output.activation).tolist()
 
     @property
     def card(self) -> ModelCard:
@@ -107,7 +115,7 @@ class Predictor:
         """How logits become a label."""
         return self._calibration
 
-    def answer(self, inputs: Mapping[str, NDArray[np.float64] | Mapping[str, float]]) -> Answer | None:
+    def answer(self, inputs: Mapping[str, Given]) -> Answer | None:
         """Return the model's answer, or None where a channel is flat and there is nothing to normalise.
 
         Parameters
@@ -119,19 +127,18 @@ class Predictor:
         Raises
         ------
         ValueError
-            If an input is missing, has another shape, or a sample is NaN.
+            If an array has another shape, or a value of it is NaN.
         KeyError
-            If a feature is missing.
+            If an input or a feature is missing.
         """
         tensors: dict[str, NDArray[np.int8]] = {}
-        for each in self._card.inputs:
-            real = self._real(each.name, inputs[each.name])
-            if real is None:
+        for name, real, spec in self._feeds:
+            values = real(inputs[name])
+            if values is None:
                 return None
-            spec = self._runner.inputs[each.name]
-            tensors[each.name] = quantize(real, spec.quantization).reshape(spec.shape)
+            tensors[name] = quantize(values, spec.quantization).reshape(spec.shape)
         output = self._runner.run(tensors)[0]
-        logits = tuple(logits_of(output, self._runner.output.quantization, self._card.output.activation).tolist())
+        logits = tuple([self._logits[value - INT8_MIN] for value in output.tolist()])
         return Answer(
             output=output, logits=logits, probabilities=self._calibration.probabilities(logits), inputs=tensors
         )
@@ -176,23 +183,31 @@ class Predictor:
 
     def outside_ratio(self, features: Mapping[str, float]) -> float | None:
         """Return the share of features outside the range of the training population; None where there are none."""
-        if not self._scalers:
+        if self._scaler is None:
             return None
-        n_outside = sum(scaler.n_outside(features) for scaler in self._scalers.values())
-        return n_outside / len(self._card.features)
+        return self._scaler.n_outside(features) / len(self._card.features)
 
-    def _real(
-        self, name: str, given: NDArray[np.float64] | Mapping[str, float]
-    ) -> NDArray[np.float64] | NDArray[np.float32] | None:
-        """Return the real values that one tensor is to hold; None where there is nothing to normalise."""
-        if name in self._scalers:
+
+def _feed(card: SamplesInput | FeaturesInput | TensorInput, spec: TensorSpec) -> tuple[str, Real, TensorSpec]:
+    """Return the name of an input, what makes real values of what is given for it, and its tensor."""
+    if isinstance(card, FeaturesInput):
+        scaler = FeatureScaler(card.features)
+
+        def features(given: Given) -> NDArray[np.float32]:
             if not isinstance(given, Mapping):
-                raise TypeError(f"{name}: expected features by name, got {type(given).__name__}")
-            return self._scalers[name].scale(given)
-        card = next(each for each in self._card.inputs if each.name == name)
+                raise TypeError(f"{card.name}: expected features by name, got {type(given).__name__}")
+            return scaler.scale(given)
+
+        return card.name, features, spec
+
+    def plain(given: Given) -> NDArray[np.float64]:
         if isinstance(given, Mapping) or given.shape != card.shape:
-            raise ValueError(f"{name}: expected shape {card.shape}, got {getattr(given, 'shape', 'features')}")
-        return z_score(given) if isinstance(card, SamplesInput) and card.normalise == "z-score" else given
+            raise ValueError(f"{card.name}: expected shape {card.shape}, got {getattr(given, 'shape', 'features')}")
+        return given
+
+    if isinstance(card, SamplesInput) and card.normalise == "z-score":
+        return card.name, lambda given: z_score(plain(given)), spec
+    return card.name, plain, spec
 
 
 def z_score(values: NDArray[np.float64]) -> NDArray[np.float64] | None:
@@ -203,13 +218,16 @@ def z_score(values: NDArray[np.float64]) -> NDArray[np.float64] | None:
     values : ndarray of float64, shape (n_samples, n_channels)
         Finite.
     """
+    n_samples = len(values)
     with np.errstate(over="ignore", invalid="ignore"):  # values near the largest float: not finite, so refused
-        centred = values - values.mean(axis=0)
-        spread = centred.std(axis=0)
+        centred: NDArray[np.float64] = values - np.add.reduce(values, axis=0) / n_samples
+        spread = np.sqrt(np.add.reduce(centred * centred, axis=0) / n_samples)
         # The tail of a filter differs in its last digits only; that must not be blown up into a signal.
-        is_flat = spread <= _FLAT_RATIO * np.abs(values).max(axis=0)
-        scaled: NDArray[np.float64] = centred / np.where(is_flat, np.nan, spread)
-    return scaled if np.isfinite(scaled).all() else None
+        has_signal = (spread > _FLAT_RATIO * np.maximum.reduce(np.abs(values), axis=0)) & np.isfinite(spread)
+        if not has_signal.all():
+            return None
+        centred /= spread
+    return centred
 
 
 def _check_shape(role: str, wanted: tuple[int, ...], given: tuple[int, ...]) -> None:

@@ -24,6 +24,9 @@ INT8_MAX = 127
 # Below it float32 loses digits, above it 255 steps would not fit into float32.
 _SCALE_MIN = float(np.finfo(np.float32).tiny)
 _SCALE_MAX = 1e36
+# Added before cutting, it rounds halves away from zero.  The largest float32 below 0.5: with 0.5 itself, 0.49999997
+# would become 1, because the sum is rounded too.  Compared with exact rounding for every float32 up to 512.
+_NEARLY_HALF = np.float32(0.49999997)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,17 +80,21 @@ def quantize(values: ArrayLike, quantization: Quantization) -> NDArray[np.int8]:
     >>> quantize([-9.0, -0.25, 0.0, 0.25, 9.0], Quantization(scale=0.5, zero_point=10)).tolist()
     [-8, 9, 10, 11, 28]
     """
-    with np.errstate(over="ignore"):  # beyond float32 is infinite, which saturates
-        steps = np.asarray(values, dtype=np.float64).astype(np.float32) / np.float32(quantization.scale)
-    if np.isnan(steps).any():
-        raise ValueError("expected numbers, got NaN")
-    # Clamped before the zero point is added: no intermediate integer can overflow.
-    bounded = np.clip(steps, INT8_MIN - quantization.zero_point - 1, INT8_MAX - quantization.zero_point + 1)
-    whole = np.trunc(bounded)
-    # floor(x + 0.5) would round 0.49999997 up, because the sum itself is rounded to 1.
-    rounded = whole + np.copysign(np.abs(bounded - whole) >= np.float32(0.5), bounded)
-    integers: NDArray[np.int8] = np.clip(rounded + quantization.zero_point, INT8_MIN, INT8_MAX).astype(np.int8)
-    return integers
+    scale, zero_point = np.float32(quantization.scale), quantization.zero_point
+    real = np.asarray(values, dtype=np.float64)
+    # Ends of the range, at whole steps: clamping there changes no result, and nothing after it can overflow.
+    least, largest = (INT8_MIN - zero_point) * float(scale), (INT8_MAX - zero_point) * float(scale)
+    if real.size:
+        low, high = real.min(), real.max()
+        if math.isnan(low):
+            raise ValueError("expected numbers, got NaN")
+        real = real if low >= least else np.maximum(real, least)
+        real = real if high <= largest else np.minimum(real, largest)
+    steps = np.asarray(real.astype(np.float32) / scale)
+    steps += np.copysign(_NEARLY_HALF, steps)
+    integers = steps.astype(np.int16)  # cuts towards zero
+    integers += zero_point
+    return integers.astype(np.int8)
 
 
 def dequantize(integers: NDArray[np.int8], quantization: Quantization) -> NDArray[np.float64]:
