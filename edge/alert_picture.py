@@ -146,7 +146,7 @@ def _bars(explanation: Explanation) -> tuple[Bar, ...]:
         found = found[: _MOST_BARS - len(against)] + against
     return tuple(
         Bar(
-            words=each.words,
+            words=each.words.split(" (")[0],
             drop=each.drop,
             text=f"{_percent(sure)} \N{RIGHTWARDS ARROW} {_percent(each.probability_without)}",
         )

@@ -17,8 +17,9 @@ import numpy as np
 from edge.inference.card import FeatureCard
 from edge.inference.decision import Calibration
 from edge.inference.explain_words import Said, decision_sentences, fact_sentence
-from edge.inference.feature_words import BEAT_GROUPS, RHYTHM_GROUPS, value_words, words_of
+from edge.inference.feature_words import BEAT_GROUPS, RHYTHM_GROUPS, TECHNICAL, value_words, words_of
 from edge.inference.occlusion import (
+    LEAST_SHARE,
     Effect,
     Part,
     Questioned,
@@ -92,7 +93,7 @@ class Explanation:
     bundle_sha256: str
     label: str
     probability: float
-    """Calibrated, of `label`; of several beats the median."""
+    """Calibrated, of `label`; of several beats the geometric mean."""
     threshold: float
     n_windows: int
     contributions: tuple[Contribution, ...]
@@ -182,7 +183,7 @@ def explain(
     if not answered:
         return None
     calibration = Calibration(card.output)
-    probability = float(median(calibration.probabilities(logits)[label] for _, logits in answered))
+    probability = _geometric_mean([calibration.probabilities(logits)[label] for _, logits in answered])
     found = [
         effects(model, group, label, beat_parts(card, group[0]) if is_beat else rhythm_parts(card, group))
         for group, _ in answered
@@ -194,7 +195,8 @@ def explain(
         highlights = _rhythm_highlights(effects(model, shown, label, rhythm_stretches(shown)))
     contributions = _merged(found, BEAT_GROUPS if is_beat else RHYTHM_GROUPS)
     described = shown if is_beat else shown[-1:]
-    facts = _facts(card.features, described, contributions)
+    asked = [group for group, _ in answered]
+    facts = _facts(model, asked, label, _medians(described), contributions)
     said = Said(
         task=card.task,
         title=card.title,
@@ -287,7 +289,7 @@ def _merged(found: Sequence[Sequence[Effect]], groups: Mapping[str, str]) -> tup
             name=name,
             words=groups.get(name, name),
             drop=sum(each.drop for each in own) / len(own),
-            probability_without=float(median(each.probability for each in own)),
+            probability_without=_geometric_mean([each.probability for each in own]),
         )
         for name, own in by_name.items()
     ]
@@ -295,23 +297,45 @@ def _merged(found: Sequence[Sequence[Effect]], groups: Mapping[str, str]) -> tup
 
 
 def _facts(
-    features: Sequence[FeatureCard], windows: Sequence[Window], contributions: Sequence[Contribution]
+    model: Questioned,
+    decisions: Sequence[Sequence[Window]],
+    label: str,
+    values: Mapping[str, float],
+    contributions: Sequence[Contribution],
 ) -> tuple[Fact, ...]:
-    """Return the figures that belong to the questions which spoke for the decision, those that stand out first."""
-    values = _medians(windows)
+    """Return figures that stand out, of the questions which spoke for the decision, and that speak for it themselves.
+
+    A figure may stand out and yet speak against, such as a usual shape among other signs of an odd beat; so each one is
+    taken away by itself, and told only if the decision becomes less likely.
+    """
     facts: list[Fact] = []
     for contribution in contributions:
         if contribution.drop < _SPEAKS or len(facts) >= _MOST_FACTS:
             break
-        of_group = [each for each in features if words_of(each.name).group == contribution.name]
-        known = [each for each in of_group if math.isfinite(values.get(each.name, math.nan))]
-        ranked = sorted(
-            ((words_of(each.name).rank, -abs(_place(each, values[each.name])), each) for each in known),
-            key=lambda item: item[:2],
-        )
-        telling = [each for rank, place, each in ranked if rank < 3 and -place >= _STANDS_OUT]
-        facts += [_fact(each, values) for each in telling[:_FACTS_PER_QUESTION]]
+        n_told = 0
+        for card in _telling(model.card.features, values, contribution.name):
+            alone = Part(name=card.name, samples={}, features=frozenset({card.name}))
+            drop = sum(each.drop for windows in decisions for each in effects(model, windows, label, [alone]))
+            if drop > 0:
+                facts.append(_fact(card, values))
+                n_told += 1
+            if n_told == _FACTS_PER_QUESTION:
+                break
     return tuple(facts[:_MOST_FACTS])
+
+
+def _telling(features: Sequence[FeatureCard], values: Mapping[str, float], group: str) -> list[FeatureCard]:
+    """Return the features of a group that can be told and stand out, the plainest first."""
+    known = [
+        each
+        for each in features
+        if words_of(each.name).group == group and math.isfinite(values.get(each.name, math.nan))
+    ]
+    ranked = sorted(
+        ((words_of(each.name).rank, -abs(_place(each, values[each.name])), each.name, each) for each in known),
+        key=lambda item: item[:3],
+    )
+    return [each for rank, place, _, each in ranked if rank < TECHNICAL and -place >= _STANDS_OUT]
 
 
 def _fact(card: FeatureCard, values: Mapping[str, float]) -> Fact:
@@ -381,6 +405,10 @@ def _scaled(highlights: Sequence[Highlight]) -> list[Highlight]:
     return [
         replace(each, weight=each.weight / strongest) for each in highlights if each.weight >= _UNIMPORTANT * strongest
     ]
+
+
+def _geometric_mean(shares: Sequence[float]) -> float:
+    return math.exp(sum(math.log(max(each, LEAST_SHARE)) for each in shares) / len(shares))
 
 
 def _span_s(windows: Sequence[Window]) -> float:

@@ -31,6 +31,7 @@ _SPEAKS = 0.1
 _MAINLY = 0.7
 _EARLY, _LATE = 0.9, 1.1
 _UNLIKE = 0.6
+_HARDLY = 0.1
 _WIDE_MS = 120.0
 
 
@@ -167,12 +168,18 @@ def _rule_of_thumb(said: Said) -> list[str]:
         rule = "Rule of thumb: a beat that is early but of the usual shape comes from the upper chambers."
         return [f"{rule} Here: {', '.join(answers)}."]
     if said.task == "rhythm" and said.label == "A":
-        return [
-            (
-                "Rule of thumb: beats that come irregularly without a pattern for 30 s or more, and no P waves (the small "
-                "waves before each beat), are atrial fibrillation."
-            )
-        ]
+        rule = (
+            "Rule of thumb: beats that come irregularly without a pattern for 30 s or more, and no P waves (the small "
+            "waves before each beat), are atrial fibrillation."
+        )
+        varies, alike = (features.get(name, math.nan) for name in ("rr_cv_ratio", "p_consistency"))
+        here = []
+        if math.isfinite(varies):
+            here.append(f"the intervals vary by {value_words(varies, '%')}")
+        if math.isfinite(alike):
+            shared = f"to {value_words(max(0.0, alike), '%')}" if alike >= _HARDLY else "hardly at all"
+            here.append(f"what comes before one beat is like what comes before the others {shared}")
+        return [f"{rule} Here: {'; '.join(here)}." if here else rule]
     return []
 
 
@@ -184,10 +191,11 @@ def _answer(words: str, value: float | None, is_so: Callable[[float], bool]) -> 
 
 def _confidence(said: Said) -> str:
     each = "beats" if said.task == "beat" else "stretches"
-    sure = _percent(said.probability)
+    n_right = round(100 * said.probability)
+    right = f"about {n_right} are" if n_right < 100 else "nearly all are"
     return (
-        f"The model is {sure} sure and speaks from {_percent(said.threshold)} on: of 100 {each} that it rates so, about "
-        f"{round(100 * said.probability)} are right, as long as this patient is like those it learned from."
+        f"The model is {_percent(said.probability)} sure and speaks from {_percent(said.threshold)} on: of 100 {each} "
+        f"that it rates so, {right} right, as long as this patient is like those it learned from."
     )
 
 

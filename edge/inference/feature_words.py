@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 BEAT_GROUPS = {
     "timing": "when the beat came",
-    "qrs": "the shape of its QRS complex (the tall, narrow main wave of a beat)",
+    "qrs": "the shape of its QRS complex (the tall main wave of a beat)",
     "p": "the P wave before it (the small wave of the atria)",
     "t": "the ST segment and T wave after it",
     "form": "how often beats of this shape occur in this patient",
@@ -91,6 +91,8 @@ def value_words(value: float, unit: str) -> str:
     return f"{number} {unit}".strip()
 
 
+TECHNICAL = 3
+"""Rank of what no sentence can be made of."""
 _HALF = 0.5
 _TWO_DIGITS = 10
 # Of the 24 points from -0.28 s to +0.40 s the first 8 lie before the QRS complex (atrial_evidence.TEMPLATE_FEATURES).
@@ -103,7 +105,7 @@ _BEAT = {
     "rr_to_median_short": _W("timing", "time since the beat before, against the last 8 intervals", "%"),
     "rr_to_median_long": _W("timing", "time since the beat before, against the last 32 intervals", "%"),
     "rr_to_usual": _W("timing", "time since the beat before, against this patient's usual interval", "%", 1),
-    "rr_to_level": _W("timing", "time since the beat before, against this patient's steady pace", "%", 1),
+    "rr_to_level": _W("timing", "time since the beat before, against this patient's steady pace", "%"),
     "rr_earliness": _W("timing", "how early it came for so regular a rhythm", "", 3),
     "rr_prematurity": _W("timing", "how early it came, in a regular rhythm", "%"),
     "rr_pair_to_level": _W("timing", "this interval and the next together, against two of the steady pace", "%"),

@@ -34,7 +34,8 @@ _BEFORE_QRS_S = (-0.28, -0.06)
 """Where the P wave, or the flicker in its place, lies before an R peak (`atrial_evidence`)."""
 _SEGMENT_S = 1.0
 """Length of the stretches of a rhythm that are taken away one by one: about one beat."""
-_LEAST_SHARE = 1e-6
+LEAST_SHARE = 1e-6
+"""Probabilities below it are taken for it, so that logarithms stay finite."""
 
 
 class Questioned(Protocol):
@@ -248,4 +249,4 @@ def _pair(value: object) -> tuple[float, float] | None:
 def _share(calibration: Calibration, rows: Iterable[Sequence[float]], label: str) -> float:
     kept = list(rows)
     mean = [sum(column) / len(kept) for column in zip(*kept, strict=True)]
-    return max(_LEAST_SHARE, calibration.probabilities(mean)[label])
+    return max(LEAST_SHARE, calibration.probabilities(mean)[label])

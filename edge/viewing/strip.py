@@ -146,6 +146,10 @@ def _leads(drawing: Drawing, y: float, picture: StripPicture, curve: Curve) -> f
         _calibration(drawing, left - 7.0, lane_top + lane.height / 2)
         drawing.text(left + 1.2, lane_top + 4.4, name, size=3.6, is_bold=True)
         lane_top += lane.height
+    if picture.shades:
+        words = "blue: what the decision rests on, the darker the more"
+        drawing.rectangle(left, top + height + 5.9, 3.0, 3.0, fill=SHADE, opacity=0.4)
+        drawing.text(left + 4.2, top + height + 8.4, words, size=2.8, colour=FAINT)
     _marks(drawing, picture.beats, start_s, end_s, left, marks_y, top)
     if start_s <= 0 <= end_s:
         at = left - start_s * MM_PER_S
@@ -201,7 +205,7 @@ def _shade(
             for end in (x, x + width):
                 drawing.line([(end, y - 1.2), (end, y + 1.2)], colour=SHADE, width=0.4)
             continue
-        drawing.rectangle(x, top, width, height, fill=SHADE, opacity=0.06 + 0.22 * shade.weight)
+        drawing.rectangle(x, top, width, height, fill=SHADE, opacity=0.04 + 0.18 * shade.weight)
         # The same once more as a bar below, whose height a grey printer keeps.
         bar = 0.6 + 1.8 * shade.weight
         drawing.rectangle(x, top + height - bar, width, bar, fill=SHADE)
@@ -262,16 +266,26 @@ def _beats_beside(
     assert usual is not None
     n, k = len(usual.values_mv), _largest(usual.values_mv)
     time_s = usual.start_s + np.arange(n) / usual.rate_hz
-    mark = odd[len(odd) // 2]
-    first = round((mark.at_s + usual.start_s - curve.start_s) * curve.rate_hz)
+    own = _level(usual.values_mv[:, k])
+    pieces = [(_level(_cut(curve, k, mark.at_s + usual.start_s, n)), mark.kind) for mark in odd]
+    # The one that is most unlike the usual beat shows best what is meant.
+    piece, kind = max(pieces, key=lambda item: float(np.nan_to_num((item[0] - own) ** 2).sum()))
+    return curve.leads[k], time_s, own, piece, kind
+
+
+def _cut(curve: Curve, lead: int, start_s: float, n: int) -> NDArray[np.float64]:
+    """Return `n` samples of a lead from an instant on; NaN where there are none."""
     piece = np.full(n, np.nan)
-    inside = slice(max(0, first), max(0, min(len(curve.values_mv), first + n)))
-    shown = curve.values_mv[inside, k]
+    first = round((start_s - curve.start_s) * curve.rate_hz)
+    shown = curve.values_mv[max(0, first) : max(0, first + n), lead]
     at = max(0, -first)
     piece[at : at + len(shown)] = shown
-    own = usual.values_mv[:, k]
-    level, own_level = (float(np.nanmedian(each)) if np.isfinite(each).any() else 0.0 for each in (piece, own))
-    return curve.leads[k], time_s, own - own_level, piece - level, mark.kind
+    return piece
+
+
+def _level(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return values against their own median."""
+    return values - (float(np.nanmedian(values)) if np.isfinite(values).any() else 0.0)
 
 
 def _largest(values: NDArray[np.float64]) -> int:

@@ -75,7 +75,13 @@ def tachogram(drawing: Drawing, x: float, y: float, width: float, intervals: Seq
     """Draw the interval before each beat over time, with the band of a regular rhythm; return where the panel ends."""
     drawing.text(x, y + _TITLE, "Time between beats: each dot is one beat", size=_TITLE, is_bold=True)
     known = [each for each in intervals if math.isfinite(each.rr_ms) and math.isfinite(each.at_s)]
-    top, left, height = y + _TITLE + 2.5, x + 12.0, 38.0
+    legend = y + _TITLE + 5.0
+    drawing.rectangle(x + 12.0, legend - 2.4, 4.0, 2.8, fill=SHADE, opacity=0.25)
+    words = "a regular rhythm stays within the blue band"
+    if any(each.kind != "N" for each in known):
+        words += "; red, orange: V, S"
+    drawing.text(x + 17.0, legend, words, size=2.9, colour=FAINT)
+    top, left, height = legend + 3.0, x + 12.0, 38.0
     panel = width - 12.0
     if len(known) < 2:
         drawing.text(x, top + 5.0, "too few beats to draw", size=3.0, colour=FAINT)
@@ -93,18 +99,15 @@ def tachogram(drawing: Drawing, x: float, y: float, width: float, intervals: Seq
     drawing.rectangle(left, top, panel, height, fill="#ffffff", stroke=FAINT)
     bottom, roof = (top + height * (1 - (usual * (1 + side) - low) / (high - low)) for side in (-_BAND, _BAND))
     drawing.rectangle(left, roof, panel, bottom - roof, fill=SHADE, opacity=0.16)
-    drawing.text(
-        left + panel - 1.0, roof - 0.8, "a regular rhythm stays in this band", size=2.7, colour=SHADE, anchor="end"
-    )
     step = 100.0 if high - low <= 500 else 200.0 if high - low <= 1200 else 500.0
     for value in np.arange(math.ceil(low / step) * step, high + 1, step).tolist():
         at = top + height * (1 - (value - low) / (high - low))
         drawing.line([(left - 1.2, at), (left, at)], width=0.2)
         drawing.text(left - 2.0, at + 1.0, f"{value:.0f}", size=2.7, anchor="end", colour=FAINT)
-    drawing.text(x, top - 0.6, "ms", size=2.7, colour=FAINT)
+    drawing.text(left - 2.0, top - 2.2, "ms", size=2.7, colour=FAINT, anchor="end")
     drawing.line([place(each) for each in known], colour="#9a9a9a", width=0.2)
     for each in known:
-        drawing.circle(*place(each), 0.75 if each.kind == "N" else 0.95, fill=BEAT_COLOURS.get(each.kind, INK))
+        drawing.circle(*place(each), 0.65 if each.kind == "N" else 0.9, fill=BEAT_COLOURS.get(each.kind, INK))
     for second in range(math.ceil(first_s / 10) * 10, math.floor(last_s) + 1, 10):
         at = left + (second - first_s) / (last_s - first_s) * panel
         drawing.line([(at, top + height), (at, top + height + 1.2)], width=0.2)

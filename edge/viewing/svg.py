@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import textwrap
 from collections.abc import Iterable, Sequence
 from html import escape
@@ -21,6 +22,9 @@ BEAT_COLOURS = {"N": "#4d4d4d", "S": "#c77700", "V": "#b2182b", "F": "#8e3a80", 
 _FONT = "Helvetica, Arial, 'DejaVu Sans', 'Liberation Sans', sans-serif"
 _CHARACTER_WIDTH = 0.56
 """Mean width of a character, in font sizes, of running text in the widest of these fonts (DejaVu Sans)."""
+
+_UNIT = re.compile(r"(?<=\d) (?=%|ms\b|s\b|/min|mV\b)")
+"""Blank between a number and its unit: no line breaks there."""
 
 
 class Drawing:
@@ -95,7 +99,7 @@ class Drawing:
     ) -> float:
         """Add text that is broken into lines and return the base line of the next paragraph."""
         n = max(8, int(width / (size * _CHARACTER_WIDTH * (1.08 if is_bold else 1.0))))
-        for line in textwrap.wrap(words, n):
+        for line in textwrap.wrap(_UNIT.sub("\N{NO-BREAK SPACE}", words), n):
             self.text(x, y, line, size=size, colour=colour, is_bold=is_bold)
             y += size * 1.3
         return y
