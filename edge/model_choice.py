@@ -8,7 +8,7 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 from edge.errors import ModelContractError, ModelFault
@@ -105,19 +105,11 @@ def open_chosen(chosen: Chosen, demands: ModelDemands, *, at_most_s: float = OPE
     return opened
 
 
-def verify_with(demands: ModelDemands, least_release: int = 0) -> Verify:
-    """Return what proves a bundle for the store (`ModelStore.stage`, `ModelStore.promote`).
-
-    Parameters
-    ----------
-    demands : ModelDemands
-        What a bundle must be.
-    least_release : int
-        Release of the one that came with the software: nothing older comes in.
-    """
+def verify_with(demands: ModelDemands) -> Verify:
+    """Return what proves a bundle for the store (`ModelStore.stage`, `ModelStore.promote`)."""
 
     def verify(path: Path, model: str) -> Bundle:  # noqa: ARG001 -- the demands name the task
-        return _in_time(path, replace(demands, least_release=least_release), OPEN_AT_MOST_S).bundle
+        return _in_time(path, demands, OPEN_AT_MOST_S).bundle
 
     return verify
 

@@ -12,6 +12,9 @@ from typing import Annotated, Literal
 
 from pydantic import ConfigDict, Field, TypeAdapter, with_config
 
+from edge.errors import ModelContractError, ModelFault
+from edge.inference.bundle import Bundle
+
 STATE_VERSION = 1
 MAX_EVENTS = 100
 """Newest steps that are kept; enough to see what happened to a gateway in years."""
@@ -22,6 +25,8 @@ ModelName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_-]{0,31}$")]
 """``beat``, ``rhythm``, or what somebody called a model of their own."""
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 Text = Annotated[str, Field(max_length=500)]
+Maker = Annotated[str, Field(pattern=r"^([0-9a-f]{16}|unsigned)$")]
+"""Identifier of the key that signed a bundle."""
 
 Step = Literal["stage", "unstage", "shadow", "promote", "rollback", "confirm"]
 
@@ -41,6 +46,16 @@ class Slot:
 
 @with_config(_STRICT)
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Floor:
+    """Below which nothing of one maker comes in again."""
+
+    release: Annotated[int, Field(ge=0)]
+    sha256: Sha256
+    """The bundle of that release: another with the same number is refused too."""
+
+
+@with_config(_STRICT)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ModelSlots:
     """Everything about one model."""
 
@@ -52,10 +67,8 @@ class ModelSlots:
     """Verified and copied, not in use."""
     is_shadow: bool = False
     """Whether the staged one runs beside the one in use."""
-    floor_release: Annotated[int, Field(ge=0)] = 0
-    """Highest release that was ever promoted; an older one is not staged again."""
-    floor_sha256: Sha256 | None = None
-    """The bundle of that release: another with the same number is none of the maker's."""
+    floors: Mapping[Maker, Floor] = field(default_factory=dict)
+    """Highest release that was ever promoted, by who signed it: numbers of two makers cannot be compared."""
     is_on_probation: bool = False
     """Whether the one in use was promoted a short while ago and may be taken back without asking."""
     expected_disagreement_ratio: Annotated[float, Field(ge=0, le=1)] | None = None
@@ -132,3 +145,35 @@ def decode_state(content: bytes) -> StoreState:
 def pair_name(active: Slot | None, beside: Slot | None) -> str:
     """Return what two models that are compared are called together."""
     return ">".join("builtin" if slot is None else slot.sha256 for slot in (active, beside))
+
+
+def refuse_old(model: str, bundle: Bundle, floors: Mapping[str, Floor]) -> None:
+    """Raise ModelContractError where a bundle is older than one of the same maker that was in use here.
+
+    Of two bundles with one release number the second is refused as well: the number would prove nothing any more.
+    """
+    floor = floors.get(maker_of(bundle))
+    release, title = bundle.card.release, bundle.card.title
+    if floor is None or release > floor.release or bundle.sha256 == floor.sha256:
+        return
+    if release == floor.release:
+        raise ModelContractError(
+            f"{title}: calls itself release {release}, and another bundle of that release was in use here",
+            reason=ModelFault.REPLAYED,
+            hint="ask who made it: every bundle needs a release of its own",
+        )
+    raise ModelContractError(
+        f"{title}: release {release} is older than release {floor.release}, which was in use here",
+        reason=ModelFault.REPLAYED,
+        hint=f"vitaledge model rollback {model} goes back to the one before",
+    )
+
+
+def maker_of(bundle: Bundle) -> str:
+    """Return who signed a bundle, as `ModelSlots.floors` names it."""
+    return "unsigned" if bundle.signed_by is None else bundle.signed_by.key_id
+
+
+def floor_of(bundle: Bundle) -> Floor:
+    """Return below which nothing of its maker comes in once a bundle was in use."""
+    return Floor(release=bundle.card.release, sha256=bundle.sha256)

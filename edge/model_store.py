@@ -32,7 +32,19 @@ from edge.inference.bundle import MANIFEST, SIGNATURE, Bundle
 from edge.inference.shadow import Agreement, agreement_from_json
 from edge.messages import Json
 from edge.model_disk import Disk, bundle_file
-from edge.model_state import Chosen, Event, ModelSlots, Slot, Step, StoreState, decode_state, encode_state
+from edge.model_state import (
+    Chosen,
+    Event,
+    ModelSlots,
+    Slot,
+    Step,
+    StoreState,
+    decode_state,
+    encode_state,
+    floor_of,
+    maker_of,
+    refuse_old,
+)
 
 _log = logging.getLogger(__name__)
 
@@ -117,7 +129,9 @@ class ModelStore:
 
     # --- steps --------------------------------------------------------------------------------------------
 
-    def stage(self, path: Path, model: str, verify: Verify, *, is_again: bool = False) -> Slot:
+    def stage(
+        self, path: Path, model: str, verify: Verify, *, own: Bundle | None = None, is_again: bool = False
+    ) -> Slot:
         """Copy a verified bundle in, so that it can be tried and promoted.
 
         Parameters
@@ -128,6 +142,8 @@ class ModelStore:
             Which model it is to be.
         verify : callable
             Proves the bundle; the copy is proven again.
+        own : Bundle, optional
+            The one that came with the software: it has been in use here too.
         is_again : bool
             Take one that was taken back before.
 
@@ -141,7 +157,8 @@ class ModelStore:
         bundle = verify(path, model)
         with self._changing() as state:
             slots = state.slots(model)
-            refuse_old(model, bundle, slots)
+            refuse_old(model, bundle, {} if own is None else {maker_of(own): floor_of(own)})
+            refuse_old(model, bundle, slots.floors)
             if slots.active is not None and slots.active.sha256 == bundle.sha256:
                 raise ModelContractError(f"{path}: {bundle.card.title} is in use already")
             if slots.rejected is not None and slots.rejected.sha256 == bundle.sha256 and not is_again:
@@ -193,13 +210,12 @@ class ModelStore:
             slots = state.slots(model)
             slot = _staged(model, slots)
             bundle = verify(self._path(slot), model)
-            refuse_old(model, bundle, slots)
+            refuse_old(model, bundle, slots.floors)
             slot = self._slot(bundle)
             changed = ModelSlots(
                 active=slot,
                 previous=slots.active,
-                floor_release=slot.release,
-                floor_sha256=slot.sha256,
+                floors={**slots.floors, maker_of(bundle): floor_of(bundle)},
                 is_on_probation=True,
                 expected_disagreement_ratio=expected_disagreement_ratio,
                 rejected=slots.rejected,
@@ -380,20 +396,3 @@ def _staged(model: str, slots: ModelSlots) -> Slot:
             f"{model}: nothing is staged", hint="vitaledge model stage BUNDLE brings a bundle in first"
         )
     return slots.staged
-
-
-def refuse_old(model: str, bundle: Bundle, slots: ModelSlots) -> None:
-    """Raise ModelContractError where a bundle is older than what was in use, or calls itself the same and is not."""
-    release, title = bundle.card.release, bundle.card.title
-    if release < slots.floor_release:
-        raise ModelContractError(
-            f"{title}: release {release} is older than release {slots.floor_release}, which was in use here",
-            reason=ModelFault.REPLAYED,
-            hint=f"vitaledge model rollback {model} goes back to the one before",
-        )
-    if release == slots.floor_release and slots.floor_sha256 not in {None, bundle.sha256}:
-        raise ModelContractError(
-            f"{title}: calls itself release {release}, and another bundle of that release was in use here",
-            reason=ModelFault.REPLAYED,
-            hint="ask who made it: every bundle needs a release of its own",
-        )

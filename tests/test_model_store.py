@@ -14,15 +14,16 @@ from pathlib import Path
 
 import pytest
 
+from converter.sign import trust_of
 from edge.clock import ManualClock
 from edge.errors import ModelContractError, ModelFault
 from edge.inference.bundle import load_bundle
 from edge.inference.shadow import Agreement
 from edge.messages import Prediction
 from edge.model_disk import Disk
-from edge.model_state import MAX_EVENTS, StoreState, decode_state, encode_state, pair_name
+from edge.model_state import MAX_EVENTS, Floor, ModelSlots, StoreState, decode_state, encode_state, pair_name
 from edge.model_store import ModelStore, ModelStoreError
-from tests.fakes.tiny_model import TRUST, write_bundle
+from tests.fakes.tiny_model import OTHER_KEY, TRUST, write_bundle
 
 WEIGHTS = b"TFL3 stands for a model: the store never opens it"
 
@@ -144,6 +145,30 @@ def test_an_older_release_stays_out(shelf):
         store.stage(shelf.bundle(4), "rhythm", verify)
 
 
+def test_releases_of_two_makers_are_not_compared(shelf, tmp_path):
+    """A clinic that trains its own model begins to count at 1, whatever number the project has come to."""
+    shelf.promote(5)
+    own = write_bundle(tmp_path / "own", WEIGHTS, release=1, key=OTHER_KEY)
+    both = TRUST.joined([trust_of(OTHER_KEY, "a clinic")])
+    store = shelf.store()
+
+    store.stage(own, "rhythm", lambda path, model: load_bundle(path, both, task=model))
+    store.promote("rhythm", lambda path, model: load_bundle(path, both, task=model))
+
+    assert shelf.releases() == (1, 5, None)
+    with pytest.raises(ModelContractError, match="release 4 is older than release 5"):
+        store.stage(shelf.bundle(4), "rhythm", verify)
+
+
+def test_nothing_older_than_what_came_with_the_software_comes_in(shelf, tmp_path):
+    """An update of the software is a promotion too."""
+    own = load_bundle(shelf.bundle(5), TRUST)
+
+    with pytest.raises(ModelContractError, match="release 4 is older than release 5"):
+        shelf.store().stage(shelf.bundle(4), "rhythm", verify, own=own)
+    assert shelf.store().stage(shelf.bundle(6), "rhythm", verify, own=own).release == 6
+
+
 def test_two_bundles_of_one_release_are_not_both_taken(shelf):
     """The number would prove nothing any more."""
     shelf.promote(5)
@@ -158,7 +183,8 @@ def test_an_old_release_that_was_staged_before_is_not_promoted(shelf):
     store.stage(shelf.bundle(4), "rhythm", verify)
     state = store.state()
     slots = state.slots("rhythm")
-    changed = type(slots)(staged=slots.staged, floor_release=5)
+    maker = load_bundle(shelf.bundle(4), TRUST).signed_by.key_id
+    changed = ModelSlots(staged=slots.staged, floors={maker: Floor(release=5, sha256="0" * 64)})
     (store.folder / "state.json").write_bytes(encode_state(StoreState(models={"rhythm": changed})))
 
     with pytest.raises(ModelContractError, match="older than release 5"):
