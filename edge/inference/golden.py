@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -18,6 +18,8 @@ GOLDEN_TOLERANCE_LSB = 8
 differed by at most 6 over 2400 comparisons."""
 
 _LARGEST = 1e300
+_SPACES = frozenset(" \t\n\r")
+"""White space of JSON."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,10 +54,35 @@ def parse_golden(
     ValueError
         If there is none, or one does not fit the card.
     """
-    rows = json.loads(content, parse_constant=_refuse_constant)
-    if not isinstance(rows, list) or not rows:
+    cases = tuple(_case(number, row, inputs, n_labels) for number, row in enumerate(_rows(content.decode())))
+    if not cases:
         raise ValueError("expected a list of at least one golden case")
-    return tuple(_case(number, row, inputs, n_labels) for number, row in enumerate(rows))
+    return cases
+
+
+def _rows(text: str) -> Iterator[object]:
+    """Yield the elements of a JSON list, parsed one by one: as Python objects all of them take ten times their text."""
+    decoder = json.JSONDecoder(parse_constant=_refuse_constant)
+    at = _behind(text, 0, "[")
+    is_end = text.startswith("]", at)
+    while not is_end:
+        row, at = decoder.raw_decode(text, at)
+        yield row
+        at = _behind(text, at)
+        is_end = text.startswith("]", at)
+        at = at if is_end else _behind(text, at, ",")
+    if _behind(text, at, "]") != len(text):
+        raise ValueError("expected nothing behind the list of golden cases")
+
+
+def _behind(text: str, at: int, expected: str = "") -> int:
+    """Return where the next value begins, behind what is expected and the white space after it."""
+    if not text.startswith(expected, at):
+        raise ValueError(f"expected a list of golden cases with {expected!r} at {at}, got {text[at : at + 10]!r}")
+    at += len(expected)
+    while text[at : at + 1] in _SPACES:
+        at += 1
+    return at
 
 
 def _case(

@@ -209,6 +209,16 @@ class LinearRunner:
         return linear_answer(values)
 
 
+class FeatureRunner(LinearRunner):
+    """The same with an input of features that it does not heed."""
+
+    inputs: ClassVar = LinearRunner.inputs | {
+        FEATURES_INPUT: TensorSpec(
+            name=FEATURES_INPUT, shape=(1, N_FEATURES), quantization=Quantization(scale=1 / 127, zero_point=0)
+        )
+    }
+
+
 SAMPLES_INPUT = {
     "kind": "samples",
     "name": INPUT,
