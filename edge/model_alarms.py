@@ -64,7 +64,7 @@ class ModelAlarms:
         self._claims: dict[str, Claim] = {}
         self._counted: dict[str, _Counted] = {}
 
-    def observe(self, figures: Mapping[str, ModelFigures], at_ns: int) -> list[Condition]:
+    def observe(self, figures: Mapping[str, ModelFigures], at_ns: int, *, store_fault: str = "") -> list[Condition]:
         """Return the conditions that began or ended; call it at every tick.
 
         Parameters
@@ -73,8 +73,15 @@ class ModelAlarms:
             By name of the model.
         at_ns : int
             Now.
+        store_fault : str
+            What is wrong with the store of promoted models; empty where nothing is.
         """
-        out: list[Condition] = []
+        claim = self._claim("model-store-damaged")
+        out: list[Condition] = claim.end(at_ns, "The store of the models can be read again.") if not store_fault else []
+        if store_fault:
+            out += claim.begin(
+                at_ns, at_ns, "The store of the models is damaged. Tell the engineer.", detail=store_fault
+            )
         for model, each in figures.items():
             for trouble, (field_name, words) in _COUNTED.items():
                 out += self._count(model, trouble, getattr(each.counts, field_name), words, at_ns)

@@ -124,7 +124,7 @@ class ModelService:
         self._started_at_ns = clock.monotonic_ns()
         self._kept_at_ns = self._started_at_ns
         self._is_healthy = False
-        self._stopping: list[InThread] = []
+        self._store_fault = "" if store is None else store.damage()
         for name, why in (rolled_back or {}).items():
             self._tell_rollback(name, why)
         self._models = {name: Running(name, served) for name, served in models.items()}
@@ -158,7 +158,8 @@ class ModelService:
             if name in self._models:
                 each = self._models[name].figures(bed, each)
             figures[name] = each
-        return self._alarms.setdefault(bed, ModelAlarms()).observe(dict(sorted(figures.items())), now_ns)
+        alarms = self._alarms.setdefault(bed, ModelAlarms())
+        return alarms.observe(dict(sorted(figures.items())), now_ns, store_fault=self._store_fault)
 
     def health(self) -> dict[str, Json]:
         """Return what ``health`` says of every model."""
@@ -199,7 +200,9 @@ class ModelService:
         """Stop every thread, keep the comparisons, and note that the service ended as it was told to."""
         threads = [thread for running in self._models.values() for lane in running.lanes for thread in lane.threads]
         for thread in threads:
-            thread.stop(timeout_s)
+            thread.stop(0.0)  # all are told before any is waited for
+        for thread in threads:
+            thread.stop(timeout_s / len(threads))
         if self._store is None:
             return
         try:
@@ -230,9 +233,10 @@ class ModelService:
 
     async def _follow(self, running: Running, store: ModelStore) -> None:
         """Run what the store says, after a step of somebody else or of our own."""
+        self._store_fault = await asyncio.to_thread(store.damage)
         slots = await asyncio.to_thread(lambda: store.state().slots(running.name))
-        if slots == running.slots:
-            return
+        if slots == running.slots or self._store_fault:
+            return  # a state that was damaged meanwhile is no order to change the model
         was_active, running.slots = running.slots.active, slots
         if slots.active != was_active:
             places = candidates(running.name, store, running.served.builtin)

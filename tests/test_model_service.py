@@ -42,6 +42,36 @@ SETTINGS = ModelServiceSettings(
 )
 
 
+class Hangs:
+    """A model that answers when it is let through."""
+
+    def __init__(self, gate):
+        self.gate = gate
+
+    def push(self, item):
+        assert self.gate.wait(PATIENCE_S)
+        return []
+
+    def reset(self, reason):
+        """Do nothing."""
+
+    def status(self):
+        return "hangs"
+
+
+def rhythm_window(number=1, step_s=2.0, level=0.5):
+    return Window(
+        sensor="chest",
+        stream="ecg",
+        values=np.full((N_SAMPLES, 1), level),
+        rate_hz=RATE_HZ,
+        start_ns=round(number * step_s * S),
+        sequence=number,
+        quality=0.9,
+        model="rhythm",
+    )
+
+
 class Gateway:
     """A store, bundles and a service over them; `restart` is the next run of the process."""
 
@@ -86,18 +116,7 @@ class Gateway:
         for _ in range(n_windows):
             self.number += 1
             self.clock.advance(step_s)
-            found += self.stage.push(
-                Window(
-                    sensor="chest",
-                    stream="ecg",
-                    values=np.full((N_SAMPLES, 1), level),
-                    rate_hz=RATE_HZ,
-                    start_ns=round(self.number * step_s * S),
-                    sequence=self.number,
-                    quality=0.9,
-                    model="rhythm",
-                )
-            )
+            found += self.stage.push(rhythm_window(self.number, step_s, level))
             for thread in self.stage.threads:
                 assert thread._worker.wait_idle(PATIENCE_S)
             found += self.stage.poll()
@@ -418,6 +437,23 @@ def test_a_store_that_cannot_be_written_stops_nothing(gateway):
     assert [each.label for each in found] == ["N"] * 2
 
 
+def test_a_store_that_is_damaged_meanwhile_changes_nothing_and_is_told(gateway):
+    """The promoted model goes on; a file that cannot be read is no order."""
+    gateway.promote(2, is_swapped=True)
+    gateway.start()
+    state = (gateway.folder / "store" / "state.json").read_bytes()
+    (gateway.folder / "store" / "state.json").write_bytes(b"x")
+    gateway.look_after()
+    damaged = gateway.conditions()
+    labels = [each.label for each in gateway.windows(2)]
+    (gateway.folder / "store" / "state.json").write_bytes(state)
+    gateway.look_after()
+
+    assert damaged == {("model-store-damaged", True)}
+    assert labels == ["AFIB"] * 2
+    assert gateway.conditions() == {("model-store-damaged", False)}
+
+
 def test_without_a_store_there_is_nothing_to_look_after(gateway):
     """A replay, or a bundle that the configuration names."""
     choice = choose_model("rhythm", candidates("rhythm", None, gateway.builtin), DEMANDS)
@@ -441,6 +477,22 @@ def test_a_refused_model_is_told_at_every_bed(gateway):
 
     assert codes == [["model-refused:beat"], ["model-refused:beat"], []]
     assert service.health() == {"beat": {"status": "refused: no signature"}}
+
+
+def test_a_service_whose_threads_hang_ends_in_order_all_the_same(gateway):
+    """It gives up waiting, and this was no death of the process."""
+    gateway.start()
+    gates = [threading.Event() for _ in range(4)]
+    for gate in gates:
+        (stage,) = gateway.service.classifiers("bed-1").values()
+        stage.threads[0]._worker._classifier = Hangs(gate)
+        stage.push(rhythm_window())
+
+    gateway.service.stop(0.2)
+    for gate in gates:
+        gate.set()
+
+    assert gateway.store.state().n_starts == 0
 
 
 def test_a_late_model_is_told_at_its_own_bed_only(gateway):
