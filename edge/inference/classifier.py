@@ -115,7 +115,7 @@ class Classifier:
                 absent=absent or None,
                 probabilities=shares,
                 more={
-                    "clipped_pct": answer.clipped_pct,
+                    "clipped_pct": answer.clipped_pct(self._samples.name),
                     "energy": energy_now,
                     "outside_ratio": outside_ratio,
                     "logits": answer.output.tolist(),

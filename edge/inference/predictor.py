@@ -54,12 +54,11 @@ class Answer:
     inputs: Mapping[str, NDArray[np.int8]] = field(repr=False)
     """What the model saw, by name, each of its tensor's shape."""
 
-    @property
-    def clipped_pct(self) -> float:
-        """Share of the first input's values at an end of the int8 range: what the model could not see whole."""
-        first = next(iter(self.inputs.values()))
-        n_at_end = np.count_nonzero((first == INT8_MIN) | (first == INT8_MAX))
-        return 100.0 * int(n_at_end) / first.size
+    def clipped_pct(self, name: str) -> float:
+        """Return the share of an input's values at an end of the int8 range: what the model could not see whole."""
+        seen = self.inputs[name]
+        n_at_end = np.count_nonzero((seen == INT8_MIN) | (seen == INT8_MAX))
+        return 100.0 * int(n_at_end) / seen.size
 
 
 class Predictor:

@@ -291,6 +291,14 @@ class TestFeatures:
 
         return make
 
+    def test_the_share_of_clipped_values_is_that_of_the_samples(self, make):
+        """A number at the end of its range is no fault of the signal."""
+        classifier = make(inputs=[FEATURES_CARD, SAMPLES_INPUT])
+
+        (prediction,) = classifier.push(window(2.0, features=dict.fromkeys(self.FEATURES, 99.0)))
+
+        assert prediction.evidence["clipped_pct"] == 0.0
+
     def test_each_number_counts_by_its_name(self, make):
         """Samples 0.02 each: 50 x 0.05 x 0.02 = 0.05; a feature at its end: 0.05 more, at the other end less."""
         classifier = make()

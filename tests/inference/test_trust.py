@@ -119,6 +119,14 @@ def test_a_file_that_is_none_is_refused(content):
     assert refusal(content).startswith("keys.json: ")
 
 
+def test_a_key_that_stands_there_twice_is_refused(key):
+    """Revoked in one line and good in the next: which of them counts would be anybody's guess."""
+    (identifier, entry), *_ = trust_entry(key, "us").items()
+    one = f'"{identifier}": {json.dumps(entry)}'
+
+    assert "a name stands there twice" in refusal(f"{{{one}, {one}}}".encode())
+
+
 class TestJoining:
     def test_a_key_that_one_file_revokes_is_dead_in_all(self, key):
         """A configured file can take back a shipped key, and no file can bring it to life again."""
