@@ -3,14 +3,11 @@
 ::
 
     20261122T190255123-0197f0c2….json     the evidence (`edge/alert_record.py`), written atomically, never changed after
-    20261122T190255123-0197f0c2….log      one line of JSON per event, appended:
+    20261122T190255123-0197f0c2….log      one line per event (`edge/alert_log.py`), appended: revisions, a clinician's label
 
-        {"event": "state", "wall_ns": 17…, "revision": 2, "state": "acknowledged", "sentence": …, "priority": …, "by": …}
-        {"event": "label", "wall_ns": 17…, "label": "true" | "false" | "unclear", "by": "nurse-4"}
-
-The name begins with the instant at which the alert was raised, in UTC, so that names sort by time.  The last ``label``
-is the one that holds.  A torn last line is what a power cut leaves: it is passed over, as is any line that cannot be
-read.  A ``.json`` that is no record, or was altered, is named by whoever lists or reads, and never deleted for that.
+The name begins with the instant at which the alert was raised, in UTC, so that names sort by time.  Lists are made from
+the logs, which are small.  A ``.json`` that is no record, or was altered, is named by whoever lists or reads, and never
+deleted for that.
 
 `labelled` gives what clinicians have judged: the training set that ``vitaledge-convert train`` reads back.  Of each
 record ``windows`` are what the model saw and ``beats`` what it made of them; ``label`` says whether the alert was true.
@@ -19,18 +16,16 @@ record ``windows`` are what the model saw and ``beats`` what it made of them; ``
 from __future__ import annotations
 
 import hashlib
-import json
 import logging
 import os
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from enum import StrEnum
 from pathlib import Path
-from typing import Any
 
-from edge.alert_record import AlertRecord, AlertRecordError, decode, encode
+from edge.alert_log import AlertEvent, AlertSummary, Label, Verdict, append, raised, read_events, summary
+from edge.alert_record import FORMAT, AlertRecord, AlertRecordError, decode, encode
 from edge.errors import EdgeError, OutboxError
 from edge.messages import Alert
 
@@ -38,42 +33,12 @@ _LOG = logging.getLogger(__name__)
 
 _NS_PER_S = 1_000_000_000
 _PLAIN_ID = re.compile(r"[A-Za-z0-9._-]{1,80}\Z")
+_HEAD = f'{{"format": "{FORMAT}", '.encode()
 _HINT_DISK = "is the folder writable by this user, and is there room on the disk?"
 
 
 class UnknownAlertError(EdgeError, LookupError):
     """There is no record of such an alert."""
-
-
-class Verdict(StrEnum):
-    """What a clinician says of an alert afterwards."""
-
-    TRUE = "true"
-    """What it said was the case."""
-    FALSE = "false"
-    """It was not."""
-    UNCLEAR = "unclear"
-    """Nobody can tell."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Label:
-    """A clinician's verdict."""
-
-    verdict: Verdict
-    by: str
-    wall_ns: int
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class AlertEvent:
-    """A later revision of an alert."""
-
-    wall_ns: int
-    revision: int
-    state: str
-    by: str = ""
-    """Who acknowledged it, where somebody did."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,6 +54,11 @@ class ArchivedAlert:
     def state(self) -> str:
         """The last state that was written down."""
         return self.events[-1].state if self.events else self.record.alert.state.value
+
+    @property
+    def summary(self) -> AlertSummary:
+        """What a list shows of it."""
+        return AlertSummary(path=self.path, state=self.state, label=self.label, **raised(self.record))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -157,8 +127,10 @@ class AlertArchive:
         """
         path = self._folder / f"{_stem(record)}.json"
         try:
-            self._folder.mkdir(parents=True, exist_ok=True)
+            self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
             _write_whole(path, encode(record))
+            if not path.with_suffix(".log").exists():
+                append(path.with_suffix(".log"), {"event": "raised", **raised(record)})
             self._n_written += 1
             self._make_room(path)
         except OSError as error:
@@ -182,7 +154,7 @@ class AlertArchive:
             "by": by,
         }
         try:
-            _append(path.with_suffix(".log"), event)
+            append(path.with_suffix(".log"), event)
         except OSError as error:
             self._n_failed += 1
             _LOG.error("archive.failed alert=%s error=%s", alert.id, error.strerror or error)
@@ -205,7 +177,7 @@ class AlertArchive:
         label = Label(verdict=verdict, by=by.strip(), wall_ns=wall_ns)
         event = {"event": "label", "wall_ns": wall_ns, "label": verdict.value, "by": label.by}
         try:
-            _append(path.with_suffix(".log"), event)
+            append(path.with_suffix(".log"), event)
         except OSError as error:
             raise OutboxError(f"{path.with_suffix('.log')}: {error.strerror or error}", hint=_HINT_DISK) from error
         return label
@@ -233,10 +205,27 @@ class AlertArchive:
         for path in self._files():
             yield _read(path)
 
+    def summaries(self) -> Iterator[AlertSummary | Damaged]:
+        """Return what a list shows of every record, oldest first, without reading the signals.
+
+        Of damage only what the size and the ends of a file show is noticed here.
+        """
+        for path in self._files():
+            damage = _visible_damage(path)
+            if damage:
+                yield Damaged(path=path, reason=damage)
+                continue
+            found = summary(path)
+            if found is None:
+                read = _read(path)
+                yield read if isinstance(read, Damaged) else read.summary
+            else:
+                yield found
+
     def labelled(self) -> Iterator[ArchivedAlert]:
         """Return the records that a clinician has judged, oldest first; damaged ones are logged and skipped."""
         for path in self._files():
-            if _events(path.with_suffix(".log"))[1] is None:
+            if read_events(path.with_suffix(".log"))[1] is None:
                 continue
             found = _read(path)
             if isinstance(found, Damaged):
@@ -264,12 +253,14 @@ class AlertArchive:
 
     def _make_room(self, newest: Path) -> None:
         """Remove the oldest records beyond the limits, those without a clinician's verdict first."""
+        for left in self._folder.glob("*.partial"):
+            left.unlink(missing_ok=True)  # of a crash while it was being written
         sizes = {path: _size(path) + _size(path.with_suffix(".log")) for path in self._files()}
         too_large = self._settings.max_mb * 1e6
         if len(sizes) <= self._settings.max_alerts and sum(sizes.values()) <= too_large:
             return
         others = [path for path in sizes if path != newest]
-        judged = {path for path in others if _events(path.with_suffix(".log"))[1] is not None}
+        judged = {path for path in others if read_events(path.with_suffix(".log"))[1] is not None}
         for path in sorted(others, key=lambda each: (each in judged, each.name)):
             if len(sizes) <= self._settings.max_alerts and sum(sizes.values()) <= too_large:
                 return
@@ -303,26 +294,15 @@ def _size(path: Path) -> int:
 def _write_whole(path: Path, text: str) -> None:
     """Write a file so that after a crash there is either the old one or the new one, whole."""
     partial = path.with_suffix(".partial")
-    with partial.open("w", encoding="utf-8", errors="surrogatepass") as file:
-        file.write(text)
+    # What is in it is about a person: nobody else on the machine needs to read it.
+    with os.fdopen(os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
+        file.write(text.encode("utf-8", "surrogatepass"))
         file.flush()
         os.fsync(file.fileno())
     partial.replace(path)
     descriptor = os.open(path.parent, os.O_RDONLY)
     try:
         os.fsync(descriptor)  # the new name is on disk, not only the contents
-    finally:
-        os.close(descriptor)
-
-
-def _append(path: Path, event: dict[str, Any]) -> None:
-    """Append one line, in one write, on a line of its own even after a torn one."""
-    line = json.dumps(event, ensure_ascii=False) + "\n"
-    is_torn = path.exists() and not path.read_bytes().endswith(b"\n")
-    descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
-    try:
-        os.write(descriptor, (("\n" if is_torn else "") + line).encode("utf-8", "surrogatepass"))
-        os.fsync(descriptor)
     finally:
         os.close(descriptor)
 
@@ -334,27 +314,19 @@ def _read(path: Path) -> ArchivedAlert | Damaged:
         return Damaged(path=path, reason=str(error.strerror or error))
     except (AlertRecordError, UnicodeDecodeError) as error:
         return Damaged(path=path, reason=str(error))
-    events, label = _events(path.with_suffix(".log"))
+    events, label = read_events(path.with_suffix(".log"))
     return ArchivedAlert(record=record, path=path, events=events, label=label)
 
 
-def _events(path: Path) -> tuple[tuple[AlertEvent, ...], Label | None]:
-    """Return what the log says; lines that cannot be read are passed over."""
+def _visible_damage(path: Path) -> str:
+    """Return what the ends of a file show to be wrong with it; empty where they look sound."""
     try:
-        lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
-    except OSError:
-        return (), None
-    events: list[AlertEvent] = []
-    label: Label | None = None
-    for line in lines:
-        try:
-            values = json.loads(line)
-            wall_ns = int(values["wall_ns"])
-            if values["event"] == "label":
-                label = Label(verdict=Verdict(values["label"]), by=str(values["by"]), wall_ns=wall_ns)
-            elif values["event"] == "state":
-                revision, state = int(values["revision"]), str(values["state"])
-                events.append(AlertEvent(wall_ns=wall_ns, revision=revision, state=state, by=str(values["by"])))
-        except (ValueError, KeyError, TypeError):
-            continue
-    return tuple(events), label
+        with path.open("rb") as file:
+            head = file.read(len(_HEAD))
+            file.seek(-min(2, os.fstat(file.fileno()).st_size), os.SEEK_END)
+            tail = file.read()
+    except OSError as error:
+        return str(error.strerror or error)
+    if head != _HEAD:
+        return f"expected {FORMAT}, got something else"
+    return "" if tail == b"}}" else "is cut short"

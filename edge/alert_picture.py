@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
 from datetime import UTC, datetime
 
+from edge.alert_log import decided_by
 from edge.alert_record import AlertRecord, Strip
 from edge.inference.explain import Explanation
-from edge.messages import Json
 from edge.recent_signal import integers
 from edge.viewing.strip import BeatMark, Curve, Shade, StripPicture
 from edge.viewing.strip_panels import Bar, Interval
@@ -79,34 +78,23 @@ def wall_words(wall_ns: int) -> str:
         return "at an unknown time"
 
 
-def decided_by(decision: Mapping[str, Json] | None, explanation: Explanation | None = None) -> str:
-    """Return who decided, in words.
-
-    Examples
-    --------
-    >>> decided_by(None)
-    'rule'
-    >>> decided_by({"model": "beat", "bundle_sha256": "0123456789abcdef"})
-    'beat model 0123456789ab'
-    """
-    if decision is None:
-        return "rule"
-    if explanation is not None:
-        return f"{explanation.title} ({explanation.bundle_sha256[:12]})"
-    return f"{decision.get('model', '?')} model {str(decision.get('bundle_sha256', ''))[:12]}"
-
-
 def _subtitle(record: AlertRecord, explanation: Explanation | None) -> str:
     alert = record.alert
     parts = [
         wall_words(alert.at_ns + record.wall_offset_ns),
         record.bed,
         f"priority {alert.priority.value}",
-        f"decided by {decided_by(record.decision, explanation)}",
+        f"decided by {_who(record, explanation)}",
     ]
     if record.qualities:
         parts.append(f"signal quality {min(quality.index for quality in record.qualities):.2f} of 1")
     return " \N{MIDDLE DOT} ".join(parts)
+
+
+def _who(record: AlertRecord, explanation: Explanation | None) -> str:
+    if explanation is None:
+        return decided_by(record.decision)
+    return f"{explanation.title} ({explanation.bundle_sha256[:12]})"
 
 
 def _decisive(record: AlertRecord) -> frozenset[int]:

@@ -59,13 +59,23 @@ class RecentSignal:
             del beats[first]
 
     def deciding(self, decision: Mapping[str, Json], span_ns: int) -> tuple[Window, ...]:
-        """Return the windows that a decision names; of a rhythm also those of the span before the last of them."""
-        model, named = decision.get("model"), decision.get("window_sequences")
+        """Return the windows that a decision rests on: those it names, and of a rhythm those its mean was taken over.
+
+        Where the prediction does not say which these were, it is those of the span before the last of them.
+        """
+        model, named = decision.get("model"), integers(decision.get("window_sequences"))
         of_model = [window for window in self.windows if window.model == model]
-        sequences = integers(named)
-        chosen = [window for window in of_model if window.sequence in sequences]
+        chosen = [window for window in of_model if window.sequence in named]
         if model != "rhythm" or not chosen:
             return tuple(chosen)
+        over = [
+            integers(prediction.evidence.get("windows"))
+            for prediction in self.predictions
+            if prediction.model == model and prediction.sequence in named
+        ]
+        if over and all(over):
+            wanted = named.union(*over)
+            return tuple(window for window in of_model if window.sequence in wanted)
         start_ns, end_ns = chosen[0].start_ns - span_ns, chosen[-1].start_ns
         return tuple(window for window in of_model if start_ns <= window.start_ns <= end_ns)
 

@@ -13,8 +13,8 @@ from edge.alert_archive import (
     ArchiveSettings,
     Damaged,
     UnknownAlertError,
-    Verdict,
 )
+from edge.alert_log import Verdict
 from edge.alert_record import AlertRecordError, encode
 from edge.errors import OutboxError
 from edge.messages import Acknowledgement, AlertState
@@ -101,7 +101,10 @@ def test_a_revision_of_an_unknown_alert_is_passed_over(archive, records):
 
     archive.note(alert(alert_id="other", revision=2), 11)
 
-    assert sorted(path.name for path in archive.folder.iterdir()) == ["20231114T221340000-a-0.json"]
+    assert sorted(path.name for path in archive.folder.iterdir()) == [
+        "20231114T221340000-a-0.json",
+        "20231114T221340000-a-0.log",
+    ]
 
 
 def test_the_last_label_holds_and_comes_out_for_training(archive, records):
@@ -169,7 +172,10 @@ def test_logs_go_with_their_records(tmp_path, records):
 
     archive.save(records[1])
 
-    assert [path.suffix for path in tmp_path.iterdir()] == [".json"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == [
+        "20231114T221341000-a-1.json",
+        "20231114T221341000-a-1.log",
+    ]
 
 
 @pytest.mark.parametrize("damage", [b"", b"\x00\xff", b"{}", None])
@@ -250,6 +256,7 @@ def test_a_disk_that_cannot_be_written_is_counted_and_told(tmp_path, records):
 def test_a_label_that_cannot_be_written_is_an_error(archive, records):
     """A directory stands where the log should be."""
     path = archive.save(records[0])
+    path.with_suffix(".log").unlink()
     path.with_suffix(".log").mkdir()
 
     with pytest.raises(OutboxError) as raised:
@@ -261,3 +268,56 @@ def test_a_label_that_cannot_be_written_is_an_error(archive, records):
 def test_a_run_with_two_leads_takes_a_fifth_of_a_megabyte(archive, records):
     """What the default limits are made for."""
     assert archive.save(records[0]).stat().st_size < 200_000
+
+
+def test_a_list_says_the_same_with_and_without_the_logs(archive, records):
+    """A crash between record and log costs time only."""
+    for each in records[:3]:
+        archive.save(each)
+    archive.note(alert(alert_id="a-1", revision=2, state=AlertState.CLOSED), 7)
+    archive.label("a-1", Verdict.TRUE, by="nurse-4", wall_ns=8)
+    from_logs = list(archive.summaries())
+
+    assert [(each.id, each.state, each.bed) for each in from_logs] == [
+        ("a-0", "raised", "p-1"), ("a-1", "closed", "p-1"), ("a-2", "raised", "p-1"),
+    ]  # fmt: skip
+    assert from_logs[1].label.by == "nurse-4"
+    assert from_logs == [each.summary for each in archive.entries()]
+    for path in archive.folder.glob("*.log"):
+        path.unlink()
+    without = list(archive.summaries())
+    assert [each.sentence for each in without] == [each.sentence for each in from_logs]
+    assert [each.decided_by for each in without] == [each.decided_by for each in from_logs]
+
+
+@pytest.mark.parametrize("damage", [b"", b"x", b"\x00\xff", b"{}", None])
+def test_a_list_names_what_is_cut_short(archive, records, damage):
+    """Without reading the signals of all the others."""
+    path = archive.save(records[0])
+    archive.save(records[1])
+    path.write_bytes(path.read_bytes()[:-200] if damage is None else damage)
+
+    first, second = archive.summaries()
+
+    assert isinstance(first, Damaged)
+    assert second.id == "a-1"
+
+
+def test_nobody_else_on_the_machine_can_read_a_persons_ecg(archive, records):
+    """Folder, evidence and log."""
+    path = archive.save(records[0])
+
+    modes = [each.stat().st_mode & 0o077 for each in (archive.folder, path, path.with_suffix(".log"))]
+    assert modes == [0, 0, 0]
+
+
+def test_what_a_crash_left_half_written_is_cleared_away(archive, records):
+    """With the next record."""
+    archive.save(records[0])
+    left = archive.folder / "20231114T221300000-a-9.partial"
+    left.write_text("half")
+
+    archive.save(records[1])
+
+    assert not left.exists()
+    assert ids(archive) == ["a-0", "a-1"]

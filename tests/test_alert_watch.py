@@ -134,6 +134,19 @@ def test_of_a_rhythm_the_windows_of_the_minute_before_are_kept_too(watch, kept):
     assert kept.records[0].windows == tuple(windows[:5])
 
 
+def test_of_a_rhythm_only_the_windows_of_its_mean_are_kept_where_they_are_named(watch, kept):
+    """The prediction says over which it was taken."""
+    feed(watch, until_s=20.0)
+    windows = [replace(beat_window(10.0 + 5 * k), model="rhythm", beats=()) for k in range(6)]
+    for k, window in enumerate(windows):
+        watch.observe(window)
+        watch.observe(predict(window, label="A", windows=[each.sequence for each in windows[max(0, k - 1) : k + 1]]))
+
+    watch.observe(alert(40.0, evidence={"decision": decision([windows[4].sequence], model="rhythm", label="A")}))
+
+    assert kept.records[0].windows == tuple(windows[3:5])
+
+
 def test_the_class_of_a_beat_replaces_what_was_thought_of_it_first(watch, kept):
     """One mark for each beat, with the class that was decided."""
     peaks = feed(watch, until_s=20.0)

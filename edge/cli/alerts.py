@@ -12,8 +12,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from edge.alert_archive import AlertArchive, ArchivedAlert, Damaged, Verdict
-from edge.alert_picture import decided_by, wall_words
+from edge.alert_archive import AlertArchive, ArchivedAlert, Damaged
+from edge.alert_log import AlertSummary, Verdict, decided_by
+from edge.alert_picture import wall_words
 from edge.cli.alert_drawing import NOT_A_DEVICE, draw
 from edge.cli.options import EXIT_DONE, EXIT_FAILED, add_config_options, add_json_option, loaded_config, option_error
 from edge.clock import SystemClock
@@ -64,9 +65,9 @@ def run_list(args: argparse.Namespace) -> int:
     if args.last is not None and args.last < 1:
         raise option_error("--last", f"expected at least 1, got {args.last}")
     archive = _archive(args)
-    found = list(archive.entries())
+    found = list(archive.summaries())
     damaged = [each for each in found if isinstance(each, Damaged)]
-    alerts = [each for each in found if isinstance(each, ArchivedAlert)]
+    alerts = [each for each in found if isinstance(each, AlertSummary)]
     shown = alerts[-args.last :] if args.last else alerts
     if args.json:
         bad: list[Json] = [{"file": str(each.path), "reason": each.reason} for each in damaged]
@@ -84,7 +85,7 @@ def run_show(args: argparse.Namespace) -> int:
     words = _words_of_rule(archived)
     files = draw(args, archived, None, words)
     if args.json:
-        print(json.dumps({**_as_json(archived), "record": _details(archived), "files": files}))
+        print(json.dumps({**_as_json(archived.summary), "record": _details(archived), "files": files}))
         return EXIT_DONE
     _print_alert(archived)
     for name, value in archived.record.alert.evidence.items():
@@ -105,7 +106,7 @@ def run_explain(args: argparse.Namespace) -> int:
     files = draw(args, archived, explanation, sentences)
     if args.json:
         body: dict[str, Any] = {
-            **_as_json(archived),
+            **_as_json(archived.summary),
             "explanation": None if explanation is None else explanation.as_json(),
             "sentences": list(sentences),
             "reproduced": None if repeated is None else _reproduction_json(repeated),
@@ -260,21 +261,20 @@ def _reproduction_json(repeated: Reproduction) -> dict[str, Json]:
     }
 
 
-def _as_json(archived: ArchivedAlert) -> dict[str, Json]:
-    record, alert = archived.record, archived.record.alert
-    label = archived.label
+def _as_json(alert: AlertSummary) -> dict[str, Json]:
+    label = alert.label
     return {
         "id": alert.id,
-        "at": wall_words(alert.at_ns + record.wall_offset_ns),
-        "wall_ns": alert.at_ns + record.wall_offset_ns,
-        "bed": record.bed,
-        "priority": alert.priority.value,
+        "at": wall_words(alert.wall_ns),
+        "wall_ns": alert.wall_ns,
+        "bed": alert.bed,
+        "priority": alert.priority,
         "condition": alert.condition,
         "sentence": alert.sentence,
-        "state": archived.state,
-        "decided_by": decided_by(record.decision),
+        "state": alert.state,
+        "decided_by": alert.decided_by,
         "label": None if label is None else {"label": label.verdict.value, "by": label.by, "wall_ns": label.wall_ns},
-        "file": str(archived.path),
+        "file": str(alert.path),
     }
 
 
@@ -294,7 +294,7 @@ def _details(archived: ArchivedAlert) -> dict[str, Json]:
     }
 
 
-def _print_table(alerts: list[ArchivedAlert], folder: Path) -> None:
+def _print_table(alerts: list[AlertSummary], folder: Path) -> None:
     if not alerts:
         print(f"no alerts are kept in {folder}")
         return
@@ -305,15 +305,14 @@ def _print_table(alerts: list[ArchivedAlert], folder: Path) -> None:
         print("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
 
 
-def _row(archived: ArchivedAlert) -> tuple[str, ...]:
-    record, alert = archived.record, archived.record.alert
+def _row(alert: AlertSummary) -> tuple[str, ...]:
     return (
-        wall_words(alert.at_ns + record.wall_offset_ns).removesuffix(" UTC"),
-        alert.priority.value,
+        wall_words(alert.wall_ns).removesuffix(" UTC"),
+        alert.priority,
         alert.condition,
-        archived.state,
-        decided_by(record.decision),
-        "-" if archived.label is None else archived.label.verdict.value,
+        alert.state,
+        alert.decided_by,
+        "-" if alert.label is None else alert.label.verdict.value,
         alert.id,
     )
 
