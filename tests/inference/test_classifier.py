@@ -335,7 +335,7 @@ class TestFeatures:
         ],
     )
     def test_a_patient_unlike_any_in_training_is_not_judged(self, make, features, absent):
-        classifier = make(abstention={"max_outside": 0.5})
+        classifier = make(abstention={"max_outside": 1 / 3})
 
         (prediction,) = classifier.push(window(2.0, features=features))
 
