@@ -130,7 +130,7 @@ def add_noise(
     """
     n, n_samples, _ = windows.shape
     added = np.zeros((n, n_samples))
-    for kind in np.unique(kinds):
+    for kind in sorted(set(kinds.tolist())):
         if kind not in noise or len(noise[kind]) < n_samples:
             raise ValueError(f"expected noise {kind!r} of at least {n_samples} samples, got {sorted(noise)}")
         mine = np.flatnonzero(kinds == kind)

@@ -8,6 +8,7 @@ import sys
 from collections.abc import Sequence
 
 import converter.commands.bundle as bundle_verb
+import converter.commands.emit_c as emit_c_verb
 import converter.commands.quantize as quantize_verb
 import converter.commands.sign as sign_verb
 import converter.commands.train as train_verb
@@ -17,7 +18,7 @@ from converter.console import EXIT_DONE, EXIT_ENVIRONMENT, EXIT_FAILED, EXIT_USA
 from converter.keras_backend import MissingPackageError
 from edge.errors import ConfigError, EdgeError, RecordingError
 
-VERBS = (train_verb, quantize_verb, verify_verb, bundle_verb, sign_verb, evaluate_verb)
+VERBS = (train_verb, quantize_verb, verify_verb, bundle_verb, sign_verb, emit_c_verb, evaluate_verb)
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -25,7 +26,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="vitaledge-convert",
         description="From recordings to a signed model bundle for the device.",
-        epilog="in this order: train, quantize, bundle, verify, sign, evaluate",
+        epilog="in this order: train, quantize, bundle, verify, sign, evaluate, emit-c",
     )
     verbs = parser.add_subparsers(dest="verb", metavar="COMMAND")
     for module in VERBS:

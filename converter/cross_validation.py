@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from converter.augment import NoiseBank
 from converter.calibration import Calibration, nested_bias, outside_share
 from converter.examples import Examples
-from converter.fitting import Fitted, bag_logits, first_of_bags, set_seed
+from converter.fitting import Fitted, bag_logits, first_of_bags
 from converter.folds import group_folds, stop_split
 from converter.inputs import Card, learn_inputs, scale
 from converter.progress import progress
@@ -213,7 +213,6 @@ def fit_on(
 ) -> Fitted:
     """Return a network fitted to scaled examples, some of whose patients may decide when to stop."""
     stop = stop_split(scaled, settings.validation.stop_ratio, seed=seed) if is_stopped else None
-    set_seed(seed)
     fold = Fold(
         train=scaled if stop is None else scaled.select(~stop),
         held=None if stop is None else scaled.select(stop),

@@ -28,7 +28,6 @@ _STYLE = {
     "axes.grid": True,
     "grid.color": "#e6eaec",
     "axes.axisbelow": True,
-    "legend.frameon": False,
 }
 
 
@@ -62,7 +61,8 @@ def learning_curves(path: Path, runs: Sequence[Mapping[str, tuple[float, ...]]])
                 axes.plot(epochs, history[name], color=colour, linewidth=1, alpha=0.7, label=label, marker=_dot(epochs))
     axes.set(xlabel="epoch", ylabel="loss", title=f"Learning curves of {len(runs)} networks")
     axes.set_ylim(bottom=0)
-    axes.legend()
+    axes.legend(frameon=False)
+    axes.xaxis.get_major_locator().set_params(integer=True)
     _save(figure, path)
 
 
@@ -101,7 +101,7 @@ def reliability_diagram(path: Path, before: Reliability, after: Reliability, cur
             label=f"{name}: error {found.expected_error:.3f}",
         )
     left.set(xlabel="confidence", ylabel="share that is right", title="Reliability", xlim=(0, 1), ylim=(0, 1.02))
-    left.legend(loc="upper left")
+    left.legend(loc="upper left", frameon=False)
     right.plot(100 * curve[:, 0], 100 * curve[:, 1], color=_RIGHT, linewidth=1.4)
     right.set(
         xlabel="decisions accepted, surest first / %",
@@ -126,7 +126,9 @@ def patient_results(path: Path, names: Sequence[str], shares: NDArray[np.float64
     _save(figure, path)
 
 
-def worst_examples(path: Path, values: NDArray[np.float32], titles: Sequence[str], rate_hz: float | None) -> None:
+def worst_examples(
+    path: Path, values: NDArray[np.float32], titles: Sequence[str], rate_hz: float | None, unit: str = ""
+) -> None:
     """Draw examples that were taken for another class with most confidence.
 
     Parameters
@@ -139,6 +141,8 @@ def worst_examples(path: Path, values: NDArray[np.float32], titles: Sequence[str
         One an example.
     rate_hz : float or None
         Rate of windows; None counts samples.
+    unit : str
+        Of their values.
     """
     n_columns = min(3, len(values))
     n_rows = -(-len(values) // n_columns)
@@ -159,6 +163,7 @@ def worst_examples(path: Path, values: NDArray[np.float32], titles: Sequence[str
                 colour = (_INK, _QUIET)[channel]
                 spot.plot(at, values[place, :, channel], color=colour, linewidth=0.9)
             spot.set_xlabel("s" if rate_hz else "sample", size=7)
+            spot.set_ylabel(unit, size=7)
             spot.tick_params(labelsize=6)
     _save(figure, path)
 

@@ -78,7 +78,7 @@ def _page(trained: Trained, judged: CrossValidation, units: Judged, decided: NDA
         "![right decisions by patient](patients.svg)",
         _patients(trained, units, decided),
         "## Worst",
-        f"![examples taken for another class](worst.svg)\n\nThe {n_wrong} surest of the wrong decisions."
+        f"![examples taken for another class](worst.svg)\n\nThe {n_wrong} surest of the wrong decisions; dark the first channel, light the second."
         if n_wrong
         else "No decision was wrong.",
         "## Inputs",
@@ -112,17 +112,20 @@ def _calibration(trained: Trained, units: Judged, judged: CrossValidation) -> st
         outside = judged.outside if judged.examples.bags is None else None
         scores = class_scores(units.labels, each.decide(units.logits, outside), trained.classes)
         rows.append((name, f"{100 * scores['coverage']:.1f} %", f"{100 * (1 - scores['accuracy']):.2f} %"))
-    limits = [
-        (name, _number(calibration.bias, index), _number(calibration.thresholds, index))
-        for index, name in enumerate(trained.classes)
-    ]
+    accepted = replace(plain, thresholds=calibration.thresholds).decide(units.logits)
+    limits = []
+    for index, name in enumerate(trained.classes):
+        mine = accepted == index
+        wrong = f"{100 * (units.labels[mine] != index).mean():.1f} %" if mine.any() else "–"
+        numbers = (_number(calibration.bias, index), _number(calibration.thresholds, index))
+        limits.append((name, *numbers, str(int(mine.sum())), wrong))
     return "\n\n".join(
         [
             (
                 f"Temperature {calibration.temperature:.3f}; least energy {_shown(calibration.min_energy)}; most features "
                 f"outside the training population {_shown(calibration.max_outside)}."
             ),
-            _table(("class", "bias", "least probability"), limits),
+            _table(("class", "bias", "least probability", "decisions accepted", "wrong among them"), limits),
             _table(("accepted", "share", "wrong among them"), rows),
         ]
     )
@@ -184,7 +187,8 @@ def _draw_worst(
         for k in worst
     ]
     values = judged.examples.inputs[card.name][places]
-    plots.worst_examples(path, values, titles, card.rate_hz if isinstance(card, SamplesInput) else None)
+    rate_hz, unit = (card.rate_hz, card.unit) if isinstance(card, SamplesInput) else (None, "")
+    plots.worst_examples(path, values, titles, rate_hz, unit)
     return len(worst)
 
 

@@ -42,15 +42,11 @@ def run(args: argparse.Namespace) -> int:
     from converter.examples import load_examples
     from converter.verify import BACKENDS, VerifyLimits, verify
     from converter.verify_text import report_text
-    from edge.inference.bundle import load_bundle
+    from edge.inference.bundle import load_bundle, trusted_keys
     from edge.inference.interpreter import Interpreter
     from edge.inference.predictor import Predictor
-    from edge.inference.trust import TrustedKeys
 
-    trust = None
-    if args.trust:
-        trust = TrustedKeys().joined(TrustedKeys.parse(path.read_bytes(), str(path)) for path in args.trust)
-    bundle = load_bundle(args.bundle, trust, allow_unsigned=True)
+    bundle = load_bundle(args.bundle, trusted_keys(args.trust), allow_unsigned=True)
     Predictor(bundle.card, Interpreter(bundle.model)).verify(bundle.golden)
     examples, floating = args.examples, args.floating
     if args.trained is not None and (args.trained / FACTS).is_file():

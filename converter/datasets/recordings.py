@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import partial
+from functools import lru_cache, partial
 from pathlib import Path
 
 import numpy as np
@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from converter.datasets.store import gather
 from converter.evaluation.beats import AAMI
 from converter.evaluation.matching import is_within, pair, window_samples
-from converter.evaluation.truth import LABELS_FILE, Truth, open_folder
+from converter.evaluation.truth import LABELS_FILE, Folder, Truth, open_folder
 from converter.examples import UNLABELLED, Examples
 from edge.clock import NS_PER_S
 from edge.conditioning.reblock import Reblock
@@ -181,7 +181,7 @@ def _beats_of(
     windows = [window for window in read_windows(record, chain, "beat") if window.beats]
     if not windows:
         return None
-    truth = open_folder(folder).truth(record.name)
+    truth = _folder(folder).truth(record.name)
     n = len(windows)
     return Examples(
         inputs=tensors.stack(windows),
@@ -202,7 +202,7 @@ def _bag_of(
     model: str,
 ) -> Examples | None:
     windows = read_windows(record, chain, model)
-    label = open_folder(folder).truth(record.name).label
+    label = _folder(folder).truth(record.name).label
     if not windows:
         return None
     n = len(windows)
@@ -215,6 +215,17 @@ def _bag_of(
         weights=np.ones(n, np.float32),
         bags=np.zeros(n, np.int64),
     )
+
+
+def _folder(path: Path) -> Folder:
+    """Return the annotations of a folder; its list of labels is read once in each process, and again if it changes."""
+    labels = path / LABELS_FILE
+    return _folder_at(path, labels.stat().st_mtime_ns if labels.is_file() else None)
+
+
+@lru_cache(maxsize=4)
+def _folder_at(path: Path, changed_ns: int | None) -> Folder:  # noqa: ARG001 - part of the key
+    return open_folder(path)
 
 
 def _chosen(folder: Path, records: Sequence[str]) -> tuple[str, ...]:

@@ -28,7 +28,7 @@ from numpy.typing import NDArray
 
 from converter.augment import NoiseBank, augment
 from converter.examples import Examples
-from converter.fitting import Fitted, fit_network, predict_logits
+from converter.fitting import Fitted, fit_network, predict_logits, set_seed
 from converter.recipes.settings import RecipeSettings
 from converter.scoring import class_scores
 from edge.inference.card_inputs import SamplesInput, TensorInput
@@ -110,7 +110,12 @@ class Recipe(Protocol):
         }
 
     def fit(self, settings: RecipeSettings, fold: Fold) -> Fitted:
-        """Return a trained model; by default one network as `build` gives it."""
+        """Return a trained model; by default one network as `build` gives it.
+
+        Replace it for an ensemble that is distilled, for another loss, for stages.  `set_seed` comes first, so that a
+        network follows from its seed; `fit_network` is at hand for each part.
+        """
+        set_seed(fold.seed)
         return fit_network(
             self.build(settings, fold.train),
             fold.train,

@@ -46,7 +46,7 @@ class ImageFolder(Recipe):
             value = layers.MaxPooling2D(2)(value)
         if model["pool_px"] > 1:
             value = layers.AveragePooling2D(model["pool_px"])(value)
-        value = layers.Dense(model["hidden"], activation="relu")(layers.Flatten()(value))
+        value = layers.Dense(model["hidden"], activation="relu")(layers.Reshape((-1,))(value))
         value = layers.Dropout(model["dropout"])(value)
         return keras.Model(image, layers.Dense(len(examples.classes), name="logits")(value))
 
