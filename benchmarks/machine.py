@@ -65,6 +65,9 @@ def heading(packages: Sequence[str] = ("numpy", "scipy")) -> str:
 
 def _shown(word: str) -> str:
     """Return a word of the command line without the folders of this machine."""
+    name, equals, path = word.rpartition("=")
+    if equals and Path(path).is_absolute():
+        return f"{name}={_shown(path)}"
     if not Path(word).is_absolute():
         return word
     return "RECORDINGS" if Path(word).is_dir() else Path(word).name
