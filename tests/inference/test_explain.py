@@ -11,8 +11,9 @@ import pytest
 
 from edge.inference.card import ModelCard
 from edge.inference.classifier import Classifier
-from edge.inference.explain import ExplainedClassifier, explain, quick_contributions
+from edge.inference.explain import explain
 from edge.inference.explain_words import rule_sentences
+from edge.inference.explained_classifier import ExplainedClassifier, quick_contributions
 from edge.inference.occlusion import beat_parts, effects, rhythm_parts, rhythm_stretches, without
 from edge.inference.predictor import Answer
 from edge.inference.reproduce import deciding_windows, reproduce
