@@ -41,7 +41,6 @@ from edge.inference.trust import validation_words
 
 MODEL = "model.tflite"
 GOLDEN = "golden.json"
-_ZIP_DATE = (1980, 1, 1, 0, 0, 0)
 _DIGITS = 6
 """Significant digits of golden inputs: an int8 model cannot see the seventh, and the file stays small."""
 
@@ -164,7 +163,7 @@ def zip_bundle(folder: Path, target: Path) -> Path:
     content = io.BytesIO()
     with zipfile.ZipFile(content, "w", zipfile.ZIP_STORED) as archive:
         for each in names:
-            entry = zipfile.ZipInfo(each, date_time=_ZIP_DATE)
+            entry = zipfile.ZipInfo(each)  # of 1 January 1980, whenever it is made
             entry.create_system, entry.external_attr = 3, 0o100644 << 16  # as on Linux, wherever it is made
             archive.writestr(entry, (folder / each).read_bytes())
     target.write_bytes(content.getvalue())

@@ -102,6 +102,13 @@ def test_the_golden_answers_are_those_of_the_runtime_to_the_bit(tmp_path):
     assert len({case.output.tobytes() for case in bundle.golden}) > 1
 
 
+def test_golden_inputs_take_little_room(tmp_path):
+    """Sixteen windows of 10 s at full precision would be larger than the model."""
+    values = json.loads((write(tmp_path / "beat") / "golden.json").read_text())[0]["inputs"][INPUT]
+
+    assert all(value == float(f"{value:.6g}") for (value,) in values)
+
+
 def test_all_that_a_card_can_say_survives(tmp_path):
     more = {
         "aggregation": AggregationCard(span_s=30.0),

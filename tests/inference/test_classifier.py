@@ -398,13 +398,16 @@ class TestAggregation:
         (after,) = classifier.push(window(-0.5, start_ns=3 * S, sequence=75))
         assert (after.label, after.evidence["windows"]) == ("AFIB", [75])
 
-    def test_a_hole_that_nobody_announced_begins_anew(self, classifier):
-        """The window before ended at 2 s; between 2 s and 2.1 s nothing is known."""
+    def test_a_hole_that_nobody_announced_begins_anew(self, runner):
+        """The window before ended at 2 s; of the nanosecond after it nothing is known."""
+        classifier = Classifier(card(aggregation={"span_s": 60.0}), SHA256, runner)
         classifier.push(window(0.5, start_ns=0, sequence=0))
 
-        (after,) = classifier.push(window(-0.5, start_ns=2 * S + S // 10, sequence=52))
+        (after,) = classifier.push(window(-0.5, start_ns=2 * S + 1, sequence=51))
+        (next_to_it,) = classifier.push(window(-0.5, start_ns=4 * S + 1, sequence=101))
 
-        assert after.evidence["windows"] == [52]
+        assert after.evidence["windows"] == [51]
+        assert next_to_it.evidence["windows"] == [51, 101]
 
     def test_time_that_runs_backwards_begins_anew(self, classifier):
         classifier.push(window(0.5, start_ns=5 * S, sequence=125))
