@@ -186,6 +186,18 @@ def test_a_comparison_goes_on_after_a_restart(gateway):
     assert gateway.service.health()["rhythm"]["comparisons"]["shadow"]["counts"] == {"N>N": 10}
 
 
+def test_another_staged_model_is_compared_anew(gateway):
+    """What was counted of one says nothing of the other, although both are the shadow."""
+    gateway.start()
+    for release, is_swapped in ((2, True), (3, False)):
+        gateway.store.stage(gateway.bundle(release, is_swapped=is_swapped), "rhythm", VERIFY)
+        gateway.store.shadow("rhythm", is_on=True)
+        gateway.look_after()
+        gateway.windows(4)
+
+    assert gateway.service.health()["rhythm"]["comparisons"]["shadow"]["counts"] == {"N>N": 4}
+
+
 def test_a_running_service_follows_what_is_ordered(gateway):
     """Shadow, promotion and rollback on the command line take hold without a restart: monitoring is not interrupted."""
     gateway.start()
@@ -514,6 +526,19 @@ def test_drift_is_reported_by_bed(gateway):
 
     assert report["label_pct"] == {"N": 100.0}
     assert report["unusual"] is None
+
+
+def test_the_drift_of_a_new_model_is_counted_anew(gateway):
+    """What the one before saw and said is not its own."""
+    gateway.start()
+    gateway.windows(460)
+    before = gateway.service.health()["rhythm"]["drift"]
+    gateway.promote(2)
+    gateway.look_after()
+    gateway.windows(5)
+
+    assert before["bed-1"]["n_windows"] > 400
+    assert gateway.service.health()["rhythm"]["drift"] == {}
 
 
 def test_float_models_never_come_in(gateway):

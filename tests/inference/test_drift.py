@@ -118,12 +118,27 @@ def test_a_patient_of_one_kind_is_not_unusual():
     assert found[-1].unusual == ""
 
 
-def test_a_signal_outside_of_everything_it_was_trained_on_is_unusual():
-    """Most features of most windows outside: what it says rests on nothing."""
-    found = reports(Drift(REFERENCE, SETTINGS), 400, lambda number: {"rr": 200.0, "width": 20.0 if number % 5 else 1.0})
+@pytest.mark.parametrize(("every", "is_unusual"), [(8, True), (12, False)])
+def test_a_signal_outside_of_everything_it_was_trained_on_is_unusual(every, is_unusual):
+    """One of two features outside in every eighth window is 6 % of them, in every twelfth 4 %: the limit is 5 %."""
+    rng = np.random.default_rng(7)
+    inside = uniform(rng)
 
-    assert found[-1].foreign_pct == pytest.approx(80.0, abs=1.0)
-    assert found[-1].unusual == "80 % of what it sees is outside of everything that it was trained on"
+    found = reports(Drift(REFERENCE, SETTINGS), 901, lambda n: inside(n) | ({} if n % every else {"rr": 200.0}))
+
+    assert found[-1].outside_pct == pytest.approx(100 / every / 2, abs=0.1)
+    words = "6 % of its features are outside of everything that it was trained on"
+    assert found[-1].unusual == (words if is_unusual else "")
+
+
+def test_what_the_card_says_of_features_outside_is_expected():
+    """Knots that leave the ends of the training set out are the maker's choice."""
+    reference = dataclasses.replace(REFERENCE, outside_ratio=0.5)
+
+    found = reports(Drift(reference, SETTINGS), 400, lambda _: {"rr": 200.0, "width": 1.0})
+
+    assert found[-1].outside_pct == 50.0
+    assert found[-1].unusual == ""
 
 
 def test_a_model_that_cannot_tell_on_a_clean_signal_is_unusual():
@@ -182,7 +197,7 @@ def test_old_evidence_is_forgotten():
 
     assert bad[-1].unusual
     assert good[-1].unusual == ""
-    assert good[-1].foreign_pct == 0.0
+    assert good[-1].outside_pct == 0.0
     assert good[-1].duration_h < 2 * 1000 / 3600 + 0.1
 
 
@@ -223,7 +238,7 @@ def test_a_feature_that_a_window_lacks_is_unknown():
     found = reports(Drift(REFERENCE, SETTINGS), 150, lambda _: {})
 
     assert [each.unknown_pct for each in found[-1].features] == [100.0, 100.0]
-    assert found[-1].foreign_pct is None
+    assert found[-1].outside_pct is None
 
 
 def test_health_gets_the_worst_five():
@@ -239,14 +254,15 @@ def test_health_gets_the_worst_five():
 def test_the_card_is_the_reference():
     """Without one in the card, nothing is expected of labels."""
     with_reference = card(
-        inputs=card_inputs(), reference={"labels": {"N": 0.7, "AFIB": 0.3}, "n_windows": 10, "abstained": 0.1}
+        inputs=card_inputs(),
+        reference={"labels": {"N": 0.7, "AFIB": 0.3}, "n_windows": 10, "abstained": 0.1, "outside": 0.02},
     )
 
     found = DriftReference.of_card(with_reference)
 
     assert found.knots == {"rr": (0.0, 1.0, 2.0)}
     assert found.label_ratios == {"N": 0.7, "AFIB": 0.3}
-    assert found.abstention_ratio == 0.1
+    assert (found.abstention_ratio, found.outside_ratio) == (0.1, 0.02)
     assert DriftReference.of_card(card()) == DriftReference()
 
 

@@ -208,8 +208,12 @@ def test_a_promotion_that_differs_widely_is_taken_back():
 
 def test_a_short_episode_takes_nothing_back():
     """In a run of beats that the old model never understood the new one is right to differ."""
-    assert probation_fault(agreement_of({("V", "N"): 99}), None, SETTINGS) == ""
-    assert probation_fault(agreement_of({("V", "N"): 99}, step_s=9.0), None, SETTINGS) == ""
+    short = ProbationSettings(min_duration_s=100.0, min_decided=10)
+    few = ProbationSettings(min_duration_s=10.0, min_decided=100)
+
+    assert probation_fault(agreement_of({("V", "N"): 99}), None, short) == ""
+    assert probation_fault(agreement_of({("V", "N"): 99}), None, few) == ""
+    assert probation_fault(agreement_of({("V", "N"): 102}), None, short)
 
 
 def test_who_saw_the_shadow_differ_and_promoted_meant_it():
