@@ -27,6 +27,7 @@ LABEL_WORDS = {
 
 CHECK_FIRST = "Look at the patient first; then check that the electrodes are firm."
 
+_MEASURED = "Measured (and what is typical of the people whose recordings the model learned from)"
 _SPEAKS = 0.1
 _MAINLY = 0.7
 _EARLY, _LATE = 0.9, 1.1
@@ -60,7 +61,7 @@ def decision_sentences(said: Said) -> tuple[str, ...]:
     return (
         _verdict(said),
         *_reasons(said),
-        *(["Measured: " + "; ".join(said.facts) + "."] if said.facts else []),
+        *([f"{_MEASURED}: {'; '.join(said.facts)}."] if said.facts else []),
         *_rule_of_thumb(said),
         _confidence(said),
         _blind_spots(said.task),
@@ -105,15 +106,8 @@ def fact_sentence(name: str, values: Mapping[str, float], typical: str) -> str:
     if text is None:
         words = words_of(name)
         said = value_words(value, words.unit)
-        verb = any(words.text.endswith(end) for end in _ENDS)
-        if words.unit == "alike" and " like " in words.text:
-            text = f"{words.text} to {said}"
-        else:
-            text = f"{words.text} {said}" if verb else f"{words.text}: {said}"
+        text = words.text.replace("{}", said) if "{}" in words.text else f"{words.text}: {said}"
     return f"{text} (typical: {typical})"
-
-
-_ENDS = (" lasts", " last", " by", " by at least", " over", " come at", " of")
 
 
 def _unit(unit: str) -> str:

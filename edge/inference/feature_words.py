@@ -40,7 +40,7 @@ class FeatureWords:
     group: str
     """The question it belongs to: a key of `BEAT_GROUPS` or `RHYTHM_GROUPS`."""
     text: str
-    """What it is, to be followed by its value."""
+    """What it is: ``{}`` stands for the value, which else follows behind a colon."""
     unit: str = ""
     """``%`` (of a ratio), ``alike`` (a correlation in per cent), ``yes-no``, or a unit that is written behind the value."""
     rank: int = 2
@@ -53,7 +53,7 @@ def words_of(name: str) -> FeatureWords:
     Examples
     --------
     >>> words_of("width_ms").text
-    'its QRS complex lasts'
+    'its QRS complex lasts {}'
     >>> words_of("sock_length_ms")
     FeatureWords(group='other', text='sock length', unit='ms', rank=2)
     """
@@ -88,7 +88,7 @@ def value_words(value: float, unit: str) -> str:
     if unit == "yes-no":
         return "yes" if value >= _HALF else "no"
     number = f"{value:.0f}" if abs(value) >= _TWO_DIGITS or value == round(value) else f"{value:.2g}"
-    return f"{number} {unit}".strip()
+    return f"{number}{unit}" if unit.startswith("/") else f"{number} {unit}".strip()
 
 
 TECHNICAL = 3
@@ -122,27 +122,34 @@ _BEAT = {
     "rr_pair_to_median": _W("timing", "this interval and the next together, against two usual ones", "%"),
     "rr_scatter_short": _W("neighbours", "change from one interval to the next, lately", "%"),
     "rr_scatter_long": _W("neighbours", "change from one interval to the next, over 32 beats", "%"),
+    "rr_spread": _W("neighbours", "spread of the intervals lately", "%"),
+    "rr_surprise": _W("timing", "how early it came, for intervals that spread as these do", "", 3),
+    "next_rr_surprise": _W("timing", "how late the next beat came, for intervals that spread as these do", "", 3),
     "early_share": _W("neighbours", "beats that came early, lately", "%"),
-    "qrs_likeness": _W("qrs", "its QRS complex is like this patient's usual one", "alike", 1),
-    "p_likeness": _W("p", "the stretch before it is like this patient's usual P wave", "alike", 1),
-    "t_likeness": _W("t", "its T wave is like this patient's usual one", "alike", 1),
-    "beat_likeness": _W("qrs", "the whole beat is like this patient's usual one", "alike"),
-    "qrs_difference": _W("qrs", "its QRS complex differs from the usual one by", "%"),
-    "p_difference": _W("p", "the stretch before it differs from the usual P wave by (of the QRS height)", "%"),
-    "t_difference": _W("t", "its T wave differs from the usual one by (of the QRS height)", "%"),
-    "qrs_difference_excess": _W("qrs", "its QRS complex differs more than beats here usually do, by a factor of", ""),
-    "p_difference_excess": _W("p", "the stretch before it differs more than it usually does here, by a factor of", ""),
-    "t_difference_excess": _W("t", "its T wave differs more than it usually does here, by a factor of", ""),
-    "usual_p_likeness": _W("signal", "P waves of this patient are like each other", "alike"),
-    "p_likeness_drop": _W("p", "the P wave is less like the usual one than P waves here are, by", "%"),
-    "usual_qrs_likeness": _W("signal", "QRS complexes of this patient are like each other", "alike"),
+    "qrs_likeness": _W("qrs", "its QRS complex is like this patient's usual one to {}", "alike", 1),
+    "p_likeness": _W("p", "the stretch before it is like this patient's usual P wave to {}", "alike", 1),
+    "t_likeness": _W("t", "its T wave is like this patient's usual one to {}", "alike", 1),
+    "beat_likeness": _W("qrs", "the whole beat is like this patient's usual one to {}", "alike"),
+    "qrs_difference": _W("qrs", "its QRS complex differs from the usual one by {}", "%"),
+    "p_difference": _W("p", "the stretch before it differs from the usual P wave by {} of the QRS height", "%"),
+    "t_difference": _W("t", "its T wave differs from the usual one by {} of the QRS height", "%"),
+    "qrs_difference_excess": _W(
+        "qrs", "its QRS complex differs more than beats here usually do, by a factor of {}", ""
+    ),
+    "p_difference_excess": _W(
+        "p", "the stretch before it differs more than it usually does here, by a factor of {}", ""
+    ),
+    "t_difference_excess": _W("t", "its T wave differs more than it usually does here, by a factor of {}", ""),
+    "usual_p_likeness": _W("signal", "P waves of this patient are like each other to {}", "alike"),
+    "p_likeness_drop": _W("p", "the P wave is less like the usual one than P waves here are, by {}", "%"),
+    "usual_qrs_likeness": _W("signal", "QRS complexes of this patient are like each other to {}", "alike"),
     "form_spread_ratio": _W("form", "breadth of beats of this shape, against the usual one", "%"),
     "usual_qrs_spread_ms": _W("signal", "breadth of this patient's usual QRS complex", "ms", 3),
     "usual_p_swing": _W("signal", "height of this patient's usual P wave (of the QRS height)", "%"),
     "qrs_swing_ratio": _W("qrs", "height of its QRS complex, against the usual one", "%"),
     "qrs_area_ratio": _W("qrs", "area of its QRS complex, against the usual one", "%"),
     "qrs_slope_ratio": _W("qrs", "steepness of its QRS complex, against the usual one", "%"),
-    "qrs_spread_ms": _W("qrs", "its QRS complex is spread over", "ms", 3),
+    "qrs_spread_ms": _W("qrs", "its QRS complex is spread over {}", "ms", 3),
     "qrs_spread_ratio": _W("qrs", "breadth of its QRS complex, against the usual one", "%"),
     "qrs_top": _W("qrs", "highest point of its QRS complex, against the usual height", "%", 3),
     "qrs_bottom": _W("qrs", "lowest point of its QRS complex, against the usual height", "%", 3),
@@ -151,24 +158,24 @@ _BEAT = {
     "p_swing": _W("p", "height of what lies before it (of the QRS height)", "%", 3),
     "p_swing_ratio": _W("p", "height of what lies before it, against the usual P wave", "%"),
     "p_best_likeness": _W("p", "best match of the usual P wave anywhere before it", "alike"),
-    "p_best_shift_ms": _W("p", "that match lies earlier than usual by", "ms", 3),
+    "p_best_shift_ms": _W("p", "that match lies earlier than usual by {}", "ms", 3),
     "form_likeness": _W("form", "best match with any shape seen in this patient", "alike"),
     "form_share": _W("form", "beats of this shape among this patient's beats", "%", 1),
     "form_interval_ratio": _W("form", "how early beats of this shape come, against the usual interval", "%"),
     "form_is_usual": _W("form", "it has this patient's usual shape", "yes-no", 1),
     "usual_share": _W("form", "beats of the usual shape among this patient's beats", "%"),
-    "similarity": _W("qrs", "the beat detector finds it like the usual beat", "alike"),
-    "width_ms": _W("qrs", "its QRS complex lasts", "ms", 1),
-    "width_ratio": _W("qrs", "its QRS complex lasts, against the usual one", "%", 1),
+    "similarity": _W("qrs", "the beat detector finds it like the usual beat to {}", "alike"),
+    "width_ms": _W("qrs", "its QRS complex lasts {}", "ms", 1),
+    "width_ratio": _W("qrs", "its QRS complex is {} as long as the usual one", "%", 1),
     "quality": _W("signal", "quality of the signal around it", "%", 1),
-    "previous_qrs_likeness": _W("neighbours", "the beat before is like this patient's usual one", "alike"),
+    "previous_qrs_likeness": _W("neighbours", "the beat before is like this patient's usual one to {}", "alike"),
     "previous_form_is_usual": _W("neighbours", "the beat before has the usual shape", "yes-no"),
-    "next_similarity": _W("neighbours", "the next beat is like the usual one", "alike"),
+    "next_similarity": _W("neighbours", "the next beat is like the usual one to {}", "alike"),
 }
 _INTERVALS = {
-    "rr_cv_ratio": _W("intervals", "the intervals between beats vary by", "%", 1),
-    "rmssd_ratio": _W("intervals", "one interval differs from the next by", "%", 1),
-    "mad_ratio": _W("intervals", "half of the intervals differ from the next by at least", "%"),
+    "rr_cv_ratio": _W("intervals", "the intervals between beats vary by {}", "%", 1),
+    "rmssd_ratio": _W("intervals", "one interval differs from the next by {}", "%", 1),
+    "mad_ratio": _W("intervals", "half of the intervals differ from the next by at least {}", "%"),
     "pnn50_share": _W("intervals", "intervals that differ from the next by more than 50 ms", "%"),
     "pnn10pct_share": _W("intervals", "intervals that differ from the next by more than a tenth", "%", 1),
     "pnn20pct_share": _W("intervals", "intervals that differ from the next by more than a fifth", "%"),
@@ -184,7 +191,7 @@ _INTERVALS = {
     "turning_point_share": _W("intervals", "intervals at which longer turns to shorter or back", "%"),
     "sample_entropy": _W("intervals", "disorder of the intervals (sample entropy)", "", 3),
     "rr_entropy": _W("intervals", "disorder of the intervals (entropy)", "", 3),
-    "filtered_rmssd_ratio": _W("intervals", "one interval differs from the next, single early beats apart, by", "%"),
+    "filtered_rmssd_ratio": _W("intervals", "one interval differs from the next, single early beats apart, by {}", "%"),
     "pair_difference_share": _W("intervals", "pairs of intervals that differ by more than 30 ms", "%"),
     "lorenz_irregularity": _W("intervals", "changes of the intervals that never repeat", "%"),
     "lorenz_origin_share": _W("intervals", "changes of the intervals that are small", "%"),
@@ -195,9 +202,9 @@ _INTERVALS = {
     "rr_second_longest_ratio": _W("intervals", "the second longest interval, against the usual one", "%"),
     "largest_step_ratio": _W("intervals", "the largest change from one interval to the next", "%"),
     "high_step_ratio": _W("intervals", "large changes from one interval to the next (the tenth part)", "%"),
-    "all_rmssd_ratio": _W("intervals", "one interval differs from the next, doubtful beats included, by", "%"),
+    "all_rmssd_ratio": _W("intervals", "one interval differs from the next, doubtful beats included, by {}", "%"),
     "all_mad_ratio": _W(
-        "intervals", "half of the intervals, doubtful beats included, differ from the next by at least", "%"
+        "intervals", "half of the intervals, doubtful beats included, differ from the next by at least {}", "%"
     ),
     "all_pnn10pct_share": _W("intervals", "intervals that differ by more than a tenth, doubtful beats included", "%"),
     "all_shortest_ratio": _W("intervals", "the shortest interval, doubtful beats included, against the usual one", "%"),
@@ -224,31 +231,33 @@ _CURVE = {
     "unlike_share": _W("shapes", "beats unlike the usual one", "%", 1),
     "unlike_premature_share": _W("early", "early beats of another shape", "%"),
     "like_premature_share": _W("early", "early beats of the usual shape", "%"),
-    "similarity_median": _W("shapes", "a typical beat is like the usual one", "alike"),
-    "similarity_low": _W("shapes", "the oddest tenth of the beats is like the usual one", "alike"),
-    "width_median_ms": _W("shapes", "QRS complexes last", "ms", 1),
-    "width_high_ms": _W("shapes", "the widest tenth of the QRS complexes lasts", "ms"),
+    "similarity_median": _W("shapes", "a typical beat is like the usual one to {}", "alike"),
+    "similarity_low": _W("shapes", "the oddest tenth of the beats is like the usual one to {}", "alike"),
+    "width_median_ms": _W("shapes", "QRS complexes last {}", "ms", 1),
+    "width_high_ms": _W("shapes", "the widest tenth of the QRS complexes lasts {}", "ms"),
     "wide_share": _W("shapes", "beats wider than 120 ms", "%"),
-    "amplitude_cv_ratio": _W("shapes", "the height of the beats varies by", "%"),
+    "amplitude_cv_ratio": _W("shapes", "the height of the beats varies by {}", "%"),
     "beat_quality_mean": _W("signal", "quality of the signal around the beats", "%"),
     "beat_quality_low": _W("signal", "quality around the worst tenth of the beats", "%"),
-    "likeness_median": _W("shapes", "a typical beat is like the average beat", "alike"),
-    "likeness_low": _W("shapes", "the oddest tenth of the beats is like the average beat", "alike"),
+    "likeness_median": _W("shapes", "a typical beat is like the average beat to {}", "alike"),
+    "likeness_low": _W("shapes", "the oddest tenth of the beats is like the average beat to {}", "alike"),
     "odd_share": _W("shapes", "beats of an odd shape", "%", 1),
     "odd_early_share": _W("early", "odd beats that came early", "%"),
     "odd_late_share": _W("shapes", "odd beats that came late", "%"),
     "early_like_share": _W("early", "early beats of the average shape", "%"),
     "odd_size_ratio": _W("shapes", "height of the odd beats, against the others", "%"),
-    "early_p_likeness": _W("early", "what comes before early beats is like what comes before the others", "alike"),
+    "early_p_likeness": _W(
+        "early", "what comes before early beats is like what comes before the others to {}", "alike"
+    ),
     "second_shape_share": _W("shapes", "odd beats that look like each other", "%"),
     "p_amplitude_ratio": _W("atria", "height of the P wave (of the QRS height)", "%", 1),
     "p_over_noise_ratio": _W("atria", "how clearly a P wave stands out", "", 3),
-    "p_consistency": _W("atria", "the stretch before one beat is like that before the others", "alike", 1),
+    "p_consistency": _W("atria", "the stretch before one beat is like that before the others to {}", "alike", 1),
     "p_to_r_ms": _W("atria", "time from the P wave to the R peak", "ms"),
     "p_inverted_ratio": _W("atria", "depth of a downward P wave (of the QRS height)", "%", 3),
     "pr_level_ratio": _W("atria", "slope of the line before the QRS complex", "%", 3),
     "t_amplitude_ratio": _W("shapes", "height of the T wave (of the QRS height)", "%"),
-    "t_consistency": _W("shapes", "the T wave of one beat is like that of the others", "alike"),
+    "t_consistency": _W("shapes", "the T wave of one beat is like that of the others to {}", "alike"),
     "r_to_t_ms": _W("shapes", "time from the R peak to the T wave", "ms"),
     "st_level_ratio": _W("shapes", "height of the ST segment (of the QRS height)", "%"),
     "s_amplitude_ratio": _W("shapes", "depth of the S wave (of the QRS height)", "%", 3),
@@ -258,7 +267,7 @@ _CURVE = {
     "residual_quiet_ratio": _W("atria", "what is left in quiet stretches (of the QRS height)", "%", 3),
     "fibrillatory_share": _W("atria", "flicker of 3.5-10 per second between the beats", "%", 1),
     "flutter_share": _W("atria", "saw-tooth waves of 3.5-6 per second between the beats", "%"),
-    "residual_peak_hz": _W("atria", "the strongest waves between the beats come at", "per second"),
+    "residual_peak_hz": _W("atria", "the strongest waves between the beats come at {}", "per second"),
     "residual_peak_share": _W("atria", "how much these strongest waves stand out", "%", 3),
     "low_power_share": _W("signal", "slow part of the signal (wander and T waves)", "%"),
     "qrs_power_share": _W("signal", "part of the signal that beats are made of", "%"),

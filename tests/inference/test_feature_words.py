@@ -61,7 +61,7 @@ def test_an_unknown_feature_is_said_by_its_name_and_unit():
         ("width_ms", {"width_ms": 148.4}, "its QRS complex lasts 148 ms"),
         ("rr_cv_ratio", {"rr_cv_ratio": 0.24}, "the intervals between beats vary by 24 %"),
         ("form_is_usual", {"form_is_usual": 0.0}, "it does not have this patient's usual shape"),
-        ("heart_rate_bpm", {"heart_rate_bpm": 111.6}, "heart rate: 112 /min"),
+        ("heart_rate_bpm", {"heart_rate_bpm": 111.6}, "heart rate: 112/min"),
     ],
 )  # fmt: skip
 def test_figures_are_said_plainly(name, values, sentence):
