@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from edge.alert_log import decided_by
 from edge.alert_record import AlertRecord, Strip
 from edge.inference.explain import Explanation
-from edge.recent_signal import integers
+from edge.recent_signal import PENDING, integers
 from edge.viewing.strip import BeatMark, Curve, Shade, StripPicture
 from edge.viewing.strip_panels import Bar, Interval
 
@@ -39,7 +39,7 @@ def picture_of(
     marks = tuple(
         BeatMark(
             at_s=_seconds(item.beat.at_ns, alert.at_ns),
-            kind=item.beat.kind.value,
+            kind="" if item.source == PENDING else item.beat.kind.value,
             rr_ms=item.beat.rr_ms,
             is_decisive=item.beat.at_ns in decisive,
         )

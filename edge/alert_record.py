@@ -18,7 +18,7 @@ again, bit for bit.  The text is one JSON object::
        "strip": {"sensor": …, "stream": …, "start_ns": …, "rate_hz": …, "channels": ["II" …],
                  "values_uv": [[of the first channel …] …]} or null,     whole µV; null where a sample is missing
        "usual": {…}  or null,             this patient's usual beat, the median of normal ones: as a strip, R at "r"
-       "beats": [{"beat": BEAT, "source": "model" | "rule", "probabilities": {…}, …} …],
+       "beats": [{"beat": BEAT, "source": "model" | "rule" | "sensor" | "pending", "probabilities": {…}, …} …],
        "qualities": [{"at_ns": …, "index": …, "is_usable": …, "reasons": […] …} …]}}
 
 ``decision`` is what the rhythm rules put into the alert's evidence: ``model`` (``beat`` or ``rhythm``),

@@ -28,7 +28,7 @@ from edge.messages import (
     Window,
 )
 from edge.pipeline import Finding
-from edge.recent_signal import RecentSignal, integers
+from edge.recent_signal import PENDING, RecentSignal, integers
 
 NS_PER_S = 1_000_000_000
 
@@ -98,7 +98,7 @@ class AlertWatch:
                 self._block(finding)
             case Beat():
                 self._beating = (finding.sensor, finding.stream)
-                self._memory(finding).add_beat(ClassifiedBeat(beat=finding, source="rule"))
+                self._memory(finding).add_beat(ClassifiedBeat(beat=finding, source=PENDING))
             case ClassifiedBeat():
                 self._memory(finding.beat).add_beat(finding)
             case Window():

@@ -15,6 +15,9 @@ from edge.messages import BeatKind, ClassifiedBeat, Json, Prediction, Quality, S
 
 NS_PER_S = 1_000_000_000
 
+PENDING = "pending"
+"""Source of a beat whose class is not decided yet: its kind means nothing."""
+
 _MICROVOLTS = {"uV": 1.0, "mV": 1e3, "V": 1e6}
 # A minute and a half at 300 beats a minute; bounds memory whatever the detector says.
 _MOST_BEATS = 450

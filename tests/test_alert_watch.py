@@ -8,6 +8,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from edge.alert_picture import picture_of
 from edge.alert_record import encode
 from edge.alert_watch import AlertWatch, AlertWatchSettings, without_samples
 from edge.messages import (
@@ -156,6 +157,19 @@ def test_the_class_of_a_beat_replaces_what_was_thought_of_it_first(watch, kept):
     beats = kept.records[0].beats
     assert [each.beat.kind.value for each in beats if each.beat.at_ns >= round(peaks[21] * S)][:4] == list("NVVV")
     assert len({each.beat.at_ns for each in beats}) == len(beats)
+
+
+def test_a_beat_whose_class_is_not_decided_yet_is_not_called_normal(watch, kept):
+    """The class comes a second after the beat; the picture leaves it open until then."""
+    feed(watch, until_s=19.0)
+    watch.observe(beat(19.6))
+
+    watch.observe(alert(20.0))
+
+    beats = kept.records[0].beats
+    marks = picture_of(kept.records[0], None, ()).beats
+    assert [each.source for each in beats[-2:]] == ["model", "pending"]
+    assert [each.kind for each in marks[-2:]] == ["V", ""]
 
 
 def test_the_usual_beat_is_the_median_of_normal_ones(watch, kept):

@@ -45,7 +45,7 @@ class BeatMark:
 
     at_s: float
     kind: str
-    """AAMI class."""
+    """AAMI class; empty while it is not decided."""
     rr_ms: float | None = None
     is_decisive: bool = False
     """One of those that the alert was raised for."""
@@ -231,7 +231,7 @@ def _marks(
             continue
         x = left + (mark.at_s - start_s) * MM_PER_S
         colour = BEAT_COLOURS.get(mark.kind, INK)
-        is_odd = mark.kind != "N"
+        is_odd = mark.kind not in {"N", ""}
         if is_odd:
             drawing.rectangle(x - 2.2, y - 2.8, 4.4, 4.4, fill=colour)
             drawing.text(x, y + 0.75, mark.kind, size=3.7, colour="#ffffff", anchor="middle", is_bold=True)
