@@ -42,8 +42,8 @@ class ModelServiceSettings:
     """When the service acts by itself."""
 
     max_deaths: int = 3
-    """Starts in a row that ended before `healthy_s`, after which a freshly promoted model is taken back, or, where
-    none was, models are left out of the next run (own choice)."""
+    """Starts in a row that ended before `healthy_s`, after which what is new is taken back: a freshly promoted model and
+    a shadow.  Where there is neither, models are left out of the next run (own choice)."""
     healthy_s: float = 600.0
     """A service that has run for so long, or ends as it was told to, has not died (own choice)."""
     check_s: float = 60.0
@@ -67,7 +67,7 @@ class StartVerdict:
 
 
 def note_start(store: ModelStore, settings: ModelServiceSettings | None = None) -> StartVerdict:
-    """Count a start of the service, and take a fresh promotion back if the last starts did not live long.
+    """Count a start of the service, and take back what is new if the last starts did not live long.
 
     Call it once, before any model is opened: opening may be what ends the process.
     """
@@ -77,13 +77,20 @@ def note_start(store: ModelStore, settings: ModelServiceSettings | None = None) 
         if n_deaths < max_deaths:
             return StartVerdict()
         why = f"the service ended {n_deaths} times in a row soon after its start"
-        fresh = [model for model, slots in store.state().models.items() if slots.is_on_probation]
+        models = store.state().models
+        fresh = [model for model, slots in models.items() if slots.is_on_probation]
+        shadows = [model for model, slots in models.items() if slots.is_shadow]
+        for model in shadows:
+            store.shadow(model, is_on=False, why=why)
         for model in fresh:
             store.rollback(model, why)
+        if fresh or shadows:  # what follows is another matter, and this start is its first
+            store.note_healthy()
+            store.note_start()
     except ModelStoreError as error:  # a disk that cannot be written must not stop the monitoring
         _log.error("model.store-unusable error=%s", error)
         return StartVerdict()
-    return StartVerdict(rolled_back=dict.fromkeys(fresh, why), without_models="" if fresh else why)
+    return StartVerdict(rolled_back=dict.fromkeys(fresh, why), without_models="" if fresh or shadows else why)
 
 
 class ModelService:

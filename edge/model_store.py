@@ -182,7 +182,7 @@ class ModelStore:
             self._write(state.with_slots(model, changed, self._event(model, "unstage", slot, "")))
         return slot
 
-    def shadow(self, model: str, *, is_on: bool) -> Slot:
+    def shadow(self, model: str, *, is_on: bool, why: str = "") -> Slot:
         """Let the staged model run beside the one in use, or no longer.
 
         Raises
@@ -194,7 +194,7 @@ class ModelStore:
             slots = state.slots(model)
             slot = _staged(model, slots)
             changed = replace(slots, is_shadow=is_on)
-            event = self._event(model, "shadow", slot, "on" if is_on else "off")
+            event = self._event(model, "shadow", slot, ": ".join(filter(None, ("on" if is_on else "off", why))))
             self._write(state.with_slots(model, changed, event))
         return slot
 

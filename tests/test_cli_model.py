@@ -254,6 +254,17 @@ def test_the_store_can_be_named_on_the_command_line(desk, tmp_path):
     assert not (desk.folder / "store").exists()
 
 
+def test_a_configuration_that_passes_over_promotions_is_told(desk):
+    """Nobody promotes a model and wonders why nothing changes."""
+    desk("stage", desk.bundle(7))
+
+    _, used, _ = desk("promote", "rhythm", "--set", "model.rhythm.bundle=builtin")
+    _, listed, _ = desk("list", "--set", "model.rhythm.bundle=builtin")
+
+    assert "note: the configuration says model.rhythm.bundle = 'builtin'" in used
+    assert "builtin: what is promoted here is not used" in listed
+
+
 def test_the_shadow_is_switched_off(desk):
     desk("stage", desk.bundle(7))
     desk("shadow", "rhythm")

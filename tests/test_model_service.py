@@ -398,6 +398,7 @@ def test_a_service_that_keeps_dying_after_a_promotion_takes_it_back(gateway):
     assert gateway.in_use() is None
     assert gateway.conditions() == {("model-rolled-back:rhythm", True)}
     assert "ended 3 times in a row" in gateway.store.state().events[-1].why
+    assert gateway.store.state().n_starts == 1
 
 
 def test_a_service_that_keeps_dying_without_a_promotion_runs_without_models(gateway):
@@ -406,6 +407,24 @@ def test_a_service_that_keeps_dying_without_a_promotion_runs_without_models(gate
         note_start(gateway.store, SETTINGS)
 
     assert "ended 3 times" in note_start(gateway.store, SETTINGS).without_models
+
+
+def test_a_service_that_keeps_dying_with_a_shadow_runs_without_it(gateway):
+    """What nobody needs goes first; the model in use is used, and the next deaths count from here."""
+    gateway.promote(2)
+    gateway.store.confirm("rhythm", "proven")
+    gateway.store.stage(gateway.bundle(3), "rhythm", VERIFY)
+    gateway.store.shadow("rhythm", is_on=True)
+    for _ in range(3):
+        note_start(gateway.store, SETTINGS)
+
+    verdict = gateway.start()
+
+    slots = gateway.store.state().slots("rhythm")
+    assert (verdict.rolled_back, verdict.without_models) == ({}, "")
+    assert (slots.active.release, slots.staged.release, slots.is_shadow) == (2, 3, False)
+    assert gateway.store.state().events[-1].why.startswith("off: the service ended 3 times in a row")
+    assert gateway.store.state().n_starts == 1
 
 
 def test_a_model_that_has_proven_itself_is_not_blamed(gateway):

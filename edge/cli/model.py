@@ -22,6 +22,7 @@ from edge.model_state import ModelSlots, Slot, pair_name
 from edge.model_store import ModelStore
 
 _TAKES_HOLD = "a running service follows within a minute"
+_AUTO = "auto"
 _BUILTIN = "the model that came with this software"
 
 
@@ -68,6 +69,16 @@ class _Desk:
         """Print the outcome and return the exit code."""
         print(json.dumps(body, indent=2) if self.is_json else "\n".join(lines))
         return 0
+
+    def configured(self, name: str) -> str:
+        """Return which bundle the configuration asks for."""
+        return self.config.model[name].bundle if name in self.config.model else _AUTO
+
+    def warn(self, name: str) -> list[str]:
+        """Return what to say where the configuration passes over what is promoted."""
+        bundle = self.configured(name)
+        words = f"note: the configuration says model.{name}.bundle = {bundle!r}, so that what is promoted is not used"
+        return [] if bundle == _AUTO else [words]
 
 
 def run_list(args: argparse.Namespace) -> int:
@@ -136,6 +147,7 @@ def run_shadow(args: argparse.Namespace) -> int:
         {"model": args.model, "step": "shadow", "is_on": True, "staged": _slot_json(slot)},
         f"{slot.title} runs beside the one in use and decides nothing; {_TAKES_HOLD}",
         "how far they agree: vitaledge model list",
+        *desk.warn(args.model),
     )
 
 
@@ -162,6 +174,7 @@ def run_promote(args: argparse.Namespace) -> int:
         seen,
         f"for a day {before} runs beside it, and comes back by itself if the two differ widely or the service dies",
         f"to go back: vitaledge model rollback {args.model}",
+        *desk.warn(args.model),
     )
 
 
@@ -196,7 +209,7 @@ def _task(path: Path, config: Config) -> str:
 
 def _listed(desk: _Desk, name: str, slots: ModelSlots) -> tuple[dict[str, Json], list[str]]:
     """Return what is known of one model, for machines and for people."""
-    configured = desk.config.model[name].bundle if name in desk.config.model else "auto"
+    configured = desk.configured(name)
     builtin, fault = _builtin(name, desk.config)
     body: dict[str, Json] = {
         "configured": configured,
@@ -214,7 +227,7 @@ def _listed(desk: _Desk, name: str, slots: ModelSlots) -> tuple[dict[str, Json],
         fault or f"{builtin['title']} (release {builtin['release']}), came with this software" if builtin else fault
     )
     lines = [name]
-    if configured != "auto":
+    if configured != _AUTO:
         lines.append(f"  configured  {configured}: what is promoted here is not used")
     lines.append(f"  in use      {_slot_words(slots.active) if slots.active else came_with}")
     if slots.active is not None:
