@@ -13,7 +13,9 @@ References
 
 from __future__ import annotations
 
+import itertools
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -80,17 +82,69 @@ def quantize(values: ArrayLike, quantization: Quantization) -> NDArray[np.int8]:
     >>> quantize([-9.0, -0.25, 0.0, 0.25, 9.0], Quantization(scale=0.5, zero_point=10)).tolist()
     [-8, 9, 10, 11, 28]
     """
-    scale, zero_point = np.float32(quantization.scale), quantization.zero_point
+    least, largest = _ends(quantization)
     real = np.asarray(values, dtype=np.float64)
-    # Ends of the range, at whole steps: clamping there changes no result, and nothing after it can overflow.
-    least, largest = (INT8_MIN - zero_point) * float(scale), (INT8_MAX - zero_point) * float(scale)
-    if real.size:
-        low, high = real.min(), real.max()
-        if math.isnan(low):
-            raise ValueError("expected numbers, got NaN")
-        real = real if low >= least else np.maximum(real, least)
-        real = real if high <= largest else np.minimum(real, largest)
-    steps = np.asarray(real.astype(np.float32) / scale)
+    return _integers(real, np.float32(quantization.scale), np.int16(quantization.zero_point), least, largest)
+
+
+class JointQuantizer:
+    """`quantize` for all inputs of a model in one go: numpy's price is by the call, not by the value.
+
+    Parameters
+    ----------
+    specs : sequence of TensorSpec
+        One for each input, in the order in which `quantize` is given them.
+    """
+
+    def __init__(self, specs: Sequence[TensorSpec]) -> None:
+        self._shapes = tuple(spec.shape for spec in specs)
+        self._sizes = [math.prod(shape) for shape in self._shapes]
+        self._ends = tuple(itertools.accumulate(self._sizes))
+        sizes = self._sizes if len(specs) > 1 else [1]  # one map for every value: nothing to be laid out
+        ends = [_ends(spec.quantization) for spec in specs]
+        self._least = np.repeat([low for low, _ in ends], sizes)
+        self._largest = np.repeat([high for _, high in ends], sizes)
+        self._scale = np.repeat([np.float32(spec.quantization.scale) for spec in specs], sizes)
+        self._zero_point = np.repeat([np.int16(spec.quantization.zero_point) for spec in specs], sizes)
+
+    def quantize(self, parts: Sequence[NDArray[np.floating]]) -> list[NDArray[np.int8]]:
+        """Return each input as int8, in the shape of its tensor.
+
+        Raises
+        ------
+        ValueError
+            If a value is NaN, or an input has not as many values as its tensor.
+        """
+        given = [part.size for part in parts]
+        if given != self._sizes:
+            raise ValueError(f"expected inputs of {self._sizes} values, got {given}")
+        real = np.concatenate([part.ravel() for part in parts], dtype=np.float64)
+        integers = _integers(real, self._scale, self._zero_point, self._least, self._largest)
+        starts = (0, *self._ends)
+        return [
+            integers[start:end].reshape(shape)
+            for start, end, shape in zip(starts, self._ends, self._shapes, strict=False)
+        ]
+
+
+def _ends(quantization: Quantization) -> tuple[float, float]:
+    """Return the real values of the ends of the range."""
+    step = float(np.float32(quantization.scale))
+    return (INT8_MIN - quantization.zero_point) * step, (INT8_MAX - quantization.zero_point) * step
+
+
+def _integers(
+    real: NDArray[np.float64],
+    scale: np.float32 | NDArray[np.float32],
+    zero_point: np.int16 | NDArray[np.int16],
+    least: float | NDArray[np.float64],
+    largest: float | NDArray[np.float64],
+) -> NDArray[np.int8]:
+    # Clamped first, at whole steps, which changes no result: nothing after it can overflow.
+    bounded = np.minimum(np.maximum(real, least), largest)
+    if bounded.size and math.isnan(bounded.min()):
+        raise ValueError("expected numbers, got NaN")
+    steps = np.asarray(bounded.astype(np.float32) / scale)
     steps += np.copysign(_NEARLY_HALF, steps)
     integers = steps.astype(np.int16)  # cuts towards zero
     integers += zero_point

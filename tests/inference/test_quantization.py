@@ -9,7 +9,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edge.inference.quantization import INT8_MAX, INT8_MIN, Quantization, dequantize, quantize
+from edge.inference.quantization import (
+    INT8_MAX,
+    INT8_MIN,
+    JointQuantizer,
+    Quantization,
+    TensorSpec,
+    dequantize,
+    quantize,
+)
 from tests.fakes.tiny_model import quantize_model
 
 QUANTIZATIONS = st.builds(
@@ -94,6 +102,40 @@ def test_unknown_has_no_integer():
 def test_an_impossible_map_is_refused(scale, zero_point):
     with pytest.raises(ValueError, match="expected"):
         Quantization(scale=scale, zero_point=zero_point)
+
+
+class TestSeveralInputs:
+    @given(st.data(), st.lists(QUANTIZATIONS, min_size=1, max_size=3))
+    def test_together_they_become_what_each_becomes_alone(self, data, quantizations):
+        """Invariant: no value is judged by the scale of its neighbour."""
+        specs, parts = [], []
+        for number, quantization in enumerate(quantizations):
+            shape = (1, data.draw(st.integers(1, 4)), data.draw(st.integers(1, 2)))
+            reach = 200 * quantization.scale
+            values = data.draw(st.lists(st.floats(-reach, reach), min_size=shape[1] * shape[2], max_size=8))
+            specs.append(TensorSpec(name=str(number), shape=shape, quantization=quantization))
+            parts.append(np.array(values[: shape[1] * shape[2]]).reshape(shape[1:]))
+
+        together = JointQuantizer(specs).quantize(parts)
+
+        for spec, part, integers in zip(specs, parts, together, strict=True):
+            assert integers.shape == spec.shape
+            assert np.array_equal(integers.ravel(), quantize(part, spec.quantization).ravel())
+
+    @pytest.mark.parametrize("sizes", [(3, 2), (3, 3), (0, 6), (4, 3), (6,)])
+    def test_an_input_of_another_size_is_misuse(self, sizes):
+        """Else the rest of one input would be read as the next one."""
+        quantization = Quantization(scale=1.0, zero_point=0)
+        specs = [TensorSpec(name=n, shape=(1, k), quantization=quantization) for n, k in (("a", 4), ("b", 2))]
+
+        with pytest.raises(ValueError, match="expected"):
+            JointQuantizer(specs).quantize([np.zeros(size) for size in sizes])
+
+    def test_unknown_has_no_integer_here_either(self):
+        specs = [TensorSpec(name="a", shape=(1, 2), quantization=Quantization(scale=1.0, zero_point=0))] * 2
+
+        with pytest.raises(ValueError, match="got NaN"):
+            JointQuantizer(specs).quantize([np.zeros(2), np.array([0.0, np.nan])])
 
 
 MAPS = pytest.mark.parametrize(("scale", "zero_point"), [(0.02, -3), (1 / 256, -128), (0.1, 127), (7.3, 0)])
