@@ -23,7 +23,6 @@ from ec57 import percent
 from numpy.typing import NDArray
 
 from edge.features.hrv import Hrv, HrvWindow
-from edge.inference.classifier import NoModel
 from edge.messages import Beat, Estimate, Quality, SampleBlock, Tick
 from edge.signal_chain import SignalChain, SignalChainSettings
 from firmware_bridge.virtual.patient import CHANNELS, VirtualPatient
@@ -52,7 +51,7 @@ def seconds_of(block: SampleBlock) -> Iterator[int]:
 
 def run(blocks: Iterable[SampleBlock]) -> Run:
     """Return what the chain of one ECG stream says, asked once a second; doubts as in `edge.features.ecg_vitals`."""
-    chain, window, out = SignalChain(SignalChainSettings(), NoModel()), HrvWindow(), Run()
+    chain, window, out = SignalChain(SignalChainSettings()), HrvWindow(), Run()
     unusable_ns: list[int] = []
     for block in blocks:
         for item in chain.push(block):

@@ -9,7 +9,6 @@ from numpy.typing import NDArray
 
 from edge.conditioning.reblock import Reblock
 from edge.features.ecg_beats import EcgBeats
-from edge.inference.classifier import NoModel
 from edge.messages import Beat, Channel, ChannelKind, Gap, Quality, SampleBlock
 from edge.signal_chain import SignalChain, SignalChainSettings
 
@@ -58,7 +57,7 @@ def find_beats(blocks: Sequence[SampleBlock]) -> list[Beat]:
 
 def run_chain(blocks: Sequence[SampleBlock]) -> tuple[list[Beat], list[Quality]]:
     """Return the beats and the quality that the whole chain of one stream gives, cut on the grid as in `pipeline`."""
-    grid, chain = Reblock(), SignalChain(SignalChainSettings(), NoModel())
+    grid, chain = Reblock(), SignalChain(SignalChainSettings())
     beats: list[Beat] = []
     quality: list[Quality] = []
 

@@ -22,7 +22,6 @@ from edge.features.hrv import HrvWindow
 from edge.features.oximetry import Oximetry
 from edge.features.pulse_beats import PulseBeats
 from edge.features.wrist_rate import WristRate
-from edge.inference.classifier import NoModel
 from edge.messages import Beat, Quality, SampleBlock, Tick
 from edge.pipeline import Pipeline, PipelineSettings
 from edge.signal_chain import SignalChain, SignalChainSettings
@@ -72,7 +71,7 @@ class RuntimeEcg:
     """The ECG chain as the runtime has it, delineation included, with the variability of the vital signs."""
 
     def __init__(self) -> None:
-        self._chain = EcgChain(EcgChainSettings(), NoModel())
+        self._chain = EcgChain(EcgChainSettings())
         self._hrv = HrvWindow()
 
     def push(self, block: SampleBlock) -> object:
@@ -119,7 +118,7 @@ class ChainOnGrid:
 
     def __init__(self) -> None:
         self._grid = Reblock()
-        self._chain = SignalChain(SignalChainSettings(), NoModel())
+        self._chain = SignalChain(SignalChainSettings())
 
     def push(self, block: SampleBlock) -> object:
         """Take one block through grid and chain, and the seconds that it completes."""

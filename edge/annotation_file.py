@@ -21,7 +21,7 @@ import numpy as np
 
 from edge.acquisition.wfdb_file import load_wfdb, quiet
 from edge.errors import RecordingError
-from edge.messages import Beat, BeatKind, Pulse, Quality, RhythmChange
+from edge.messages import BeatKind, ClassifiedBeat, Pulse, Quality, RhythmChange
 
 EXTENSION = "vte"
 """Annotator name of VitalEdge."""
@@ -103,7 +103,7 @@ class AnnotationWriter:
         """Findings before the first sample, which the format cannot hold: left out."""
         return self._n_outside
 
-    def add(self, finding: Beat | Pulse | RhythmChange | Quality) -> None:
+    def add(self, finding: ClassifiedBeat | Pulse | RhythmChange | Quality) -> None:
         """Take note of `finding`, unless it is of another stream or a quality that repeats the one before.
 
         Raises
@@ -113,11 +113,12 @@ class AnnotationWriter:
         """
         if self._is_closed:
             raise ValueError(f"{self._path} is closed")
-        if self._stream is not None and not isinstance(finding, RhythmChange) and finding.stream != self._stream:
+        if self._stream is not None and _stream(finding) not in {None, self._stream}:
             return
-        if isinstance(finding, Beat | Pulse):
-            kind = finding.kind if isinstance(finding, Beat) else BeatKind.NORMAL
-            annotation = _Annotation(finding.sequence, _BEAT_RANK, kind.value, 0, "")
+        if isinstance(finding, ClassifiedBeat):
+            annotation = _Annotation(finding.beat.sequence, _BEAT_RANK, finding.beat.kind.value, 0, "")
+        elif isinstance(finding, Pulse):
+            annotation = _Annotation(finding.sequence, _BEAT_RANK, BeatKind.NORMAL.value, 0, "")
         elif isinstance(finding, RhythmChange):
             annotation = _Annotation(finding.sequence, 1, "+", 0, f"({finding.label}")
         else:
@@ -190,6 +191,13 @@ class AnnotationWriter:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+
+def _stream(finding: ClassifiedBeat | Pulse | RhythmChange | Quality) -> str | None:
+    """Return the stream that a finding is of; None for a rhythm, which is of the person."""
+    if isinstance(finding, RhythmChange):
+        return None
+    return finding.beat.stream if isinstance(finding, ClassifiedBeat) else finding.stream
 
 
 def _ascii(text: str) -> str:

@@ -20,7 +20,7 @@ from edge.acquisition.bridge import BridgeDecoder, BridgeItem, BridgeSettings
 from edge.acquisition.sensor import Sensor, SensorSettings
 from edge.acquisition.serial_port import SerialPort, SerialPortSettings
 from edge.alarm_memory import recall, remember
-from edge.assembly import ModelInUse, model_in_use, pipeline_settings
+from edge.assembly import pipeline_settings
 from edge.clock import NS_PER_S, Clock
 from edge.config_sections import Config
 from edge.config_sections import Sensor as SensorSection
@@ -28,10 +28,10 @@ from edge.delivery import Delivery
 from edge.errors import OutboxError
 from edge.gateway_alarms import GatewayAlarms
 from edge.health import birth_sensors, health_metrics
-from edge.inference.lifecycle import InferenceWorker, InThread, WindowStage
 from edge.messages import (
     Alert,
     AlertState,
+    Condition,
     Corrupt,
     DeviceBlock,
     Gap,
@@ -42,6 +42,9 @@ from edge.messages import (
     SensorIdentity,
     SensorStatus,
 )
+from edge.model_assembly import ModelsInUse, models_in_use
+from edge.model_demands import model_store
+from edge.model_service import ModelService, note_start
 from edge.outbox.record import Notice
 from edge.pipeline import Finding, Pipeline, SensorItem
 from edge.viewing.bed import BedState
@@ -75,6 +78,8 @@ class Bed:
         Told everything, besides the ways named above; the demo listens here.
     name : str, optional
         Tells this bed from all others; the subject by default, which several beds without one do not have.
+    model_conditions : callable, optional
+        Gives what is wrong with the models of the bed of that name; asked at every tick.
     """
 
     def __init__(
@@ -85,9 +90,11 @@ class Bed:
         on_finding: Callable[[Finding], None] = lambda _: None,
         *,
         name: str | None = None,
+        model_conditions: Callable[[str], list[Condition]] = lambda _: [],
     ) -> None:
         self.subject = subject
         self.name = name or subject or "unassigned"
+        self._model_conditions = model_conditions
         self.state = BedState(subject or "unassigned")
         self.identities: dict[str, SensorIdentity] = {}
         self.n_corrupt = 0
@@ -147,6 +154,8 @@ class Bed:
         """Let time pass."""
         self._settle(self._pipeline.observe_clock(clock.state()))
         for condition in self._gateway_alarms.time_passed(clock.monotonic_ns()):
+            self._settle(self._pipeline.claim(condition))
+        for condition in self._model_conditions(self.name):
             self._settle(self._pipeline.claim(condition))
         self.advance(clock.monotonic_ns() - round(LATENESS_S * NS_PER_S))
 
@@ -235,13 +244,26 @@ class Runtime:
         self._delivery = delivery
         self._random = random or Random()
         self._started_at_ns = clock.monotonic_ns()
-        self._workers: list[InferenceWorker] = []
-        self.model: ModelInUse = model_in_use(config)
-        settings = pipeline_settings(config, self.model)
+        # Before any model is opened: opening one may be what ended the last runs.
+        starts = note_start(model_store(config, clock))
+        self.models: ModelsInUse = models_in_use(config, clock, without=starts.without_models)
+        self.model_service = ModelService(
+            self.models.used,
+            clock,
+            self.models.store,
+            refused={name: refused.why for name, refused in self.models.refused.items()},
+            rolled_back=starts.rolled_back,
+        )
+        settings = pipeline_settings(config, self.models)
 
         def bed(subject: str | None, name: str) -> Bed:
-            pipeline = Pipeline(settings, new_id=lambda: str(uuid.uuid4()), make_classifier=self._classifier)
-            return Bed(subject, pipeline, delivery, on_finding, name=name)
+            pipeline = Pipeline(
+                settings,
+                new_id=lambda: str(uuid.uuid4()),
+                make_classifiers=lambda: self.model_service.classifiers(name),
+            )
+            conditions = self.model_service.conditions
+            return Bed(subject, pipeline, delivery, on_finding, name=name, model_conditions=conditions)
 
         self.beds: dict[str, Bed] = {subject.id: bed(subject.id, subject.id) for subject in config.subject}
         # Data of a sensor that nobody is bound to is kept apart, published without a subject, and never mixed.
@@ -285,12 +307,12 @@ class Runtime:
             ]
             working.append(tasks.create_task(self._tick(), name="tick"))
             working.append(tasks.create_task(self._report_health(), name="health"))
+            working.append(tasks.create_task(self.model_service.run(), name="models"))
             await stop.wait()
             for task in working:
                 task.cancel()
             await asyncio.gather(*working, return_exceptions=True)
-            for worker in self._workers:
-                await asyncio.to_thread(worker.stop)
+            await asyncio.to_thread(self.model_service.stop)
             for bed in self.all_beds():
                 bed.finish()
             # Nothing new comes now, so what is on its way gets a moment; the rest stays on disk.
@@ -331,17 +353,8 @@ class Runtime:
             self._delivery.take_health(self.health(), self._clock.monotonic_ns())
             await self._clock.sleep(HEALTH_S)
 
-    def _classifier(self) -> WindowStage:
-        """Return one stream's classifier, in a thread of its own where there is a model."""
-        classifier = self.model.make()
-        if self.model.deadline_s is None:
-            return classifier
-        worker = InferenceWorker(classifier, self._clock, deadline_s=self.model.deadline_s)
-        self._workers.append(worker)
-        return InThread(worker)
-
     def _birth_details(self) -> tuple[Sequence[Mapping[str, Json]], Mapping[str, str]]:
-        return birth_sensors(self), {"rhythm": self.model.status}
+        return birth_sensors(self), self.models.statuses()
 
     def _attached(self, section: SensorSection) -> AttachedSensor:
         decoder = BridgeDecoder(BridgeSettings(sensor=section.id))

@@ -166,23 +166,53 @@ class Ecg:
 @with_config(_STRICT)
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Model:
-    """One model that looks at windows of the signal."""
+    """One model that looks at windows of the signal: ``beat`` and ``rhythm`` are the runtime's own, any other is yours."""
 
-    bundle: Annotated[Text, Field(examples=["/var/lib/vitaledge/models/active"])]
-    """Directory of the model bundle."""
+    bundle: Annotated[Text, Field(examples=["auto"])] = "auto"
+    """Which model: ``auto`` for the one promoted with ``vitaledge model promote``, else the one that came with this
+    software (``beat`` and ``rhythm`` only); ``builtin`` for that one whatever was promoted; ``none`` for none, so that
+    the rules decide alone; or the directory or zip of a bundle."""
     window_s: Positive = 10.0
-    """Length of a window, s.  Default: the length of a standard resting ECG."""
+    """Length of a window, s, of a model of your own; ``beat`` and ``rhythm`` have windows of their own.  Default: the
+    length of a standard resting ECG."""
     hop_s: Positive = 2.0
-    """Time from one window to the next, s; at most ``window_s``, so that nothing goes unseen.  Default: a fifth of it,
-    so that every beat is judged five times."""
+    """Time from one window to the next, s, of a model of your own; at most ``window_s``, so that nothing goes unseen.
+    Default: a fifth of it, so that every beat is judged five times."""
     backend: Literal["auto", "litert", "tflite"] = "auto"
     """Which TFLite runtime; ``auto`` takes the first that can build an interpreter."""
     deadline_s: Positive = 2.0
-    """Seconds after which an inference counts as late, s.  Default: one hop."""
+    """Seconds after which an inference counts as late, s.  Default: the rules wait 4 s for the class of a beat."""
 
     def __post_init__(self) -> None:
         if self.hop_s > self.window_s:
             raise ValueError(f"expected hop_s <= window_s, got {self.hop_s:g} > {self.window_s:g}")
+
+
+@with_config(_STRICT)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Models:
+    """Where models are kept, and whose are trusted."""
+
+    path: Annotated[Text | None, Field(examples=["/var/lib/vitaledge/models"])] = None
+    """Directory of the models that were staged and promoted; none means ``models`` beside the outbox."""
+    trusted_keys: Annotated[tuple[Text, ...], Field(examples=[["/etc/vitaledge/model-keys.json"]])] = ()
+    """Files of further public keys whose bundles are accepted; the project's own key is always trusted."""
+    allow_unsigned: bool = False
+    """Whether a bundle without a signature is used.  Default: nobody vouches for one; for work on a desk only."""
+
+
+@with_config(_STRICT)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Alerts:
+    """What is kept on this machine to explain an alert."""
+
+    path: Annotated[Text | None, Field(examples=["/var/lib/vitaledge/alerts"])] = None
+    """Directory with one file per alert: its signal, what the models saw and said; none means ``alerts`` beside the
+    outbox."""
+    max_mb: Annotated[int, Field(ge=1)] = 100
+    """Largest size of it, MB; the oldest go first.  Default: some thousand alerts."""
+    publish_strip: bool = False
+    """Whether the strip of the signal leaves the gateway in the alert's evidence.  Default: only numbers do."""
 
 
 @with_config(_STRICT)
@@ -334,6 +364,8 @@ class Config:
     subject: tuple[Subject, ...] = ()
     ecg: Ecg = field(default_factory=Ecg)
     model: Mapping[Name, Model] = field(default_factory=dict)
+    models: Models = field(default_factory=Models)
+    alerts: Alerts = field(default_factory=Alerts)
     limit: tuple[Limit, ...] = ()
     outbox: Outbox = field(default_factory=Outbox)
     mqtt: Mqtt = field(default_factory=Mqtt)

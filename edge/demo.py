@@ -215,7 +215,7 @@ class Demo:
                     n_heard=listener.n_heard if listener else None,
                     n_corrupt=bed.n_corrupt,
                     n_lost_samples=bed.n_lost_samples,
-                    model=runtime.model.status,
+                    model=runtime.models.status,
                     phase=self._scenario.state_at(story_s).note,
                 ),
             )

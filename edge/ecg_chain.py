@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from edge.conditioning.filters import FilterChain, FilterSettings
 from edge.conditioning.quality import QualitySettings, SignalQuality
 from edge.conditioning.quality_rules import WAVES
-from edge.conditioning.resample import Resampler, ResampleSettings
 from edge.features.delineation import Delineation, DelineationSettings
 from edge.features.ecg_beats import EcgBeats, EcgBeatsSettings
 from edge.features.weak_leads import WeakLeads, WeakLeadSettings
-from edge.features.windows import Windows, WindowSettings
-from edge.inference.lifecycle import WindowStage
+from edge.inference.window_stage import WindowStage
 from edge.messages import (
     Activity,
     Beat,
@@ -26,6 +24,7 @@ from edge.messages import (
     Tick,
     Window,
 )
+from edge.model_windows import ModelWindows, ModelWindowsSettings
 
 ECG_RATES_HZ = (50.0, 20_000.0)
 """An ECG is analysed between these rates: the detector's band ends at 20 Hz, and nobody samples faster."""
@@ -42,9 +41,8 @@ class EcgChainSettings:
     filters: FilterSettings = field(default_factory=FilterSettings)
     beats: EcgBeatsSettings = field(default_factory=EcgBeatsSettings)
     delineation: DelineationSettings = field(default_factory=DelineationSettings)
-    resample: ResampleSettings | None = None
-    """The model's rate; None where there is no model."""
-    windows: WindowSettings | None = None
+    models: ModelWindowsSettings = field(default_factory=ModelWindowsSettings)
+    """What the models are shown; nothing by default."""
 
 
 class EcgChain:
@@ -54,11 +52,11 @@ class EcgChain:
     ----------
     settings : EcgChainSettings
         Settings of every stage.
-    classifier : WindowStage
-        What looks at the windows.
+    classifiers : mapping, optional
+        What looks at the windows, by the name of the model.
     """
 
-    def __init__(self, settings: EcgChainSettings, classifier: WindowStage) -> None:
+    def __init__(self, settings: EcgChainSettings, classifiers: Mapping[str, WindowStage] | None = None) -> None:
         self._quality = SignalQuality(settings.quality)
         self._weak = WeakLeads(settings.weak_leads)
         self._filters = FilterChain(settings.filters)
@@ -66,9 +64,7 @@ class EcgChain:
         self._is_usual_band = settings.filters.band_hz == FilterSettings().band_hz
         self._beats = EcgBeats(settings.beats)
         self._delineation = Delineation(settings.delineation)
-        self._windows = Windows(settings.windows) if settings.windows and settings.resample else None
-        self._resample = Resampler(settings.resample or ResampleSettings())
-        self._classifier = classifier
+        self._models = ModelWindows(settings.models, settings.filters, classifiers or {})
 
     def push(self, block: SampleBlock) -> list[EcgOutput]:
         """Return what one block led to: its quality, the clean block, its beats, estimates, predictions."""
@@ -84,23 +80,23 @@ class EcgChain:
         self._delineation.push(block)
         for beat in beats:
             self._delineation.push(beat)
-        return [*out, *clean, *beats, *self._infer(clean, beats)]
+        return [*out, *clean, *beats, *self._models.push(block, clean, beats)]
 
     def observe(self, item: SensorStatus | Activity) -> None:
         """Let the device's own word (a detached electrode) count in the signal quality."""
         if isinstance(item, SensorStatus):
             self._quality.push(item)
 
-    def tick(self, tick: Tick) -> list[Estimate]:
-        """Return what has become due by `tick`: the intervals of the last minute."""
-        return self._delineation.push(tick)
+    def tick(self, tick: Tick) -> list[Estimate | Window | Prediction]:
+        """Return what has become due by `tick`: the intervals of the last minute, answers of the models."""
+        return [*self._delineation.push(tick), *self._models.poll()]
 
     def flush(self) -> list[EcgOutput]:
         """Return what is still held back, at the end of the stream or before a gap."""
         beats = self._beats.flush()
         for beat in beats:
             self._delineation.push(beat)
-        return [*beats, *self._infer([], beats), *self._delineation.flush()]
+        return [*beats, *self._models.push(None, [], beats), *self._models.flush(), *self._delineation.flush()]
 
     def gap(self, gap: Gap) -> None:
         """Forget the signal before a hole."""
@@ -113,28 +109,11 @@ class EcgChain:
         self._filters.reset(reason)
         self._beats.reset(reason)
         self._delineation.reset(reason)
-        self._resample.reset(reason)
-        if self._windows is not None:
-            self._windows.reset(reason)
+        self._models.reset(reason)
 
     def _heed(self, quality: Quality) -> Sequence[EcgOutput]:
         """Let the stages that judge by quality know of it."""
         self._delineation.push(quality)
-        if self._windows is not None:
-            self._windows.push(quality)
+        self._models.heed(quality)
         # Waves without beats stay usable for the rule on fibrillation; what looks like beats in them is none.
         return self._beats.push(replace(quality, is_usable=False) if WAVES in quality.reasons else quality)
-
-    def _infer(self, clean: Sequence[SampleBlock], beats: Sequence[Beat]) -> list[EcgOutput]:
-        if self._windows is None:
-            return []
-        windows: list[Window] = []
-        for beat in beats:
-            windows += self._windows.push(beat)
-        for block in clean:
-            for resampled in self._resample.push(block):
-                windows += self._windows.push(resampled)
-        out: list[EcgOutput] = []
-        for window in windows:
-            out += [window, *self._classifier.push(window)]
-        return out

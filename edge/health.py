@@ -21,7 +21,7 @@ def health_metrics(runtime: Runtime, delivery: DeliveryView, clock: Clock, start
     Parameters
     ----------
     runtime : Runtime
-        Its sensors, beds and model.
+        Its sensors, beds and models.
     delivery : DeliveryView
         Outbox and connection.
     clock : Clock
@@ -33,7 +33,7 @@ def health_metrics(runtime: Runtime, delivery: DeliveryView, clock: Clock, start
     return {
         "uptime_s": round((clock.monotonic_ns() - started_at_ns) / NS_PER_S, 1),
         "clock": {"sync": state.sync.value, "error_ms": state.error_ms, "epoch": state.epoch},
-        "model": runtime.model.status,
+        "models": runtime.model_service.health(),
         "sensors": {sensor.section.id: sensor_metrics(sensor) for sensor in runtime.sensors},
         "unassigned_sensors": [*sorted(runtime.unassigned)],
         "alerts_open": sum(len(bed.state.open_alerts()) for bed in runtime.all_beds()),

@@ -11,7 +11,7 @@
                                                              ▼
                                 Body: breathing rate, pulse transit, pulse rate in motion ─▶ Estimate
     Reading, SensorStatus, LinkChange, Corrupt, Tick (one a second of the time line)
-                                                             │
+    Beat, Prediction ─▶ BeatClasses ─▶ ClassifiedBeat         │
                                                              ▼
                                      VitalsStage ─▶ Vitals ─▶ LimitMonitor ─▶ Condition ─┐
                                      RhythmRules ─▶ RhythmChange, Condition ─────────────┤
@@ -34,13 +34,13 @@ from edge.clock import NS_PER_S
 from edge.conditioning.reblock import Reblock, ReblockSettings
 from edge.conditioning.timeline import Timeline, TimelineSettings
 from edge.features.vitals import VitalsSettings, VitalsStage
-from edge.inference.classifier import NoModel
-from edge.inference.lifecycle import WindowStage
+from edge.inference.window_stage import WindowStage
 from edge.messages import (
     Activity,
     Alert,
     Beat,
     Breath,
+    ClassifiedBeat,
     ClockState,
     Condition,
     Corrupt,
@@ -64,6 +64,7 @@ from edge.messages import (
 from edge.monitoring.alarm_commands import AlarmCommand, CommandRefused
 from edge.monitoring.alarms import Alarms, AlarmSettings
 from edge.monitoring.apnoea import ApnoeaRule, ApnoeaSettings
+from edge.monitoring.beat_classes import BeatClasses, BeatClassSettings
 from edge.monitoring.falls import FallRule, FallSettings
 from edge.monitoring.limits import LimitMonitor, LimitSettings
 from edge.monitoring.rhythm import RhythmRules, RhythmSettings
@@ -85,6 +86,7 @@ Finding = (
     | SensorIdentity
     | Quality
     | Beat
+    | ClassifiedBeat
     | Pulse
     | Breath
     | Activity
@@ -114,6 +116,7 @@ class PipelineSettings:
     body: BodySettings = field(default_factory=BodySettings)
     vitals: VitalsSettings = field(default_factory=VitalsSettings)
     limits: LimitSettings = field(default_factory=LimitSettings)
+    classes: BeatClassSettings = field(default_factory=BeatClassSettings)
     rhythm: RhythmSettings = field(default_factory=RhythmSettings)
     apnoea: ApnoeaSettings = field(default_factory=ApnoeaSettings)
     fall: FallSettings = field(default_factory=FallSettings)
@@ -125,11 +128,11 @@ class PipelineSettings:
 class _Stream:
     """One stream of one sensor: its time line, its fixed grid of blocks and its signal chain."""
 
-    def __init__(self, settings: PipelineSettings, sensor: str, classifier: WindowStage) -> None:
+    def __init__(self, settings: PipelineSettings, sensor: str, classifiers: Mapping[str, WindowStage]) -> None:
         traits = settings.traits.get(sensor, SensorTraits())
         self.timeline = Timeline(settings.timeline)
         self.reblock = Reblock(settings.reblock)
-        self.chain = SignalChain(settings.signal.of_sensor(traits), classifier)
+        self.chain = SignalChain(settings.signal.of_sensor(traits), classifiers)
 
 
 class Pipeline:
@@ -141,8 +144,8 @@ class Pipeline:
         Settings of every stage.
     new_id : callable
         Gives a new alert identifier; unique over the lifetime of the gateway.
-    make_classifier : callable
-        Gives each stream its own classifier, or `NoModel`.
+    make_classifiers : callable
+        Gives each stream its own classifiers, by the name of the model; none by default.
     """
 
     def __init__(
@@ -150,14 +153,15 @@ class Pipeline:
         settings: PipelineSettings,
         *,
         new_id: Callable[[], str],
-        make_classifier: Callable[[], WindowStage] = NoModel,
+        make_classifiers: Callable[[], Mapping[str, WindowStage]] = dict,
     ) -> None:
         self._settings = settings
-        self._make_classifier = make_classifier
+        self._make_classifiers = make_classifiers
         self._streams: dict[tuple[str, str], _Stream] = {}
         self._body = Body(settings.body)
         self._vitals = VitalsStage(settings.vitals)
         self._limits = LimitMonitor(settings.limits)
+        self._classes = BeatClasses(settings.classes)
         self._rhythm = RhythmRules(settings.rhythm)
         self._apnoea = ApnoeaRule(settings.apnoea)
         self._falls = FallRule(settings.fall)
@@ -217,12 +221,13 @@ class Pipeline:
         for stream in self._streams.values():
             findings += self._each(self._block, stream.reblock.flush())
             findings += self._each(self._assess, stream.chain.flush())
+        findings += self._each(self._assess, self._classes.flush())
         return [*findings, *self._summaries.flush()]
 
     def _stream(self, item: DeviceBlock | SampleBlock | Gap) -> _Stream:
         key = (item.sensor, item.stream)
         if key not in self._streams:
-            self._streams[key] = _Stream(self._settings, item.sensor, self._make_classifier())
+            self._streams[key] = _Stream(self._settings, item.sensor, self._make_classifiers())
             for status in self._reported.values():
                 if status.sensor == item.sensor:
                     self._streams[key].chain.observe(status)
@@ -255,13 +260,17 @@ class Pipeline:
     def _assess(self, item: Finding | Tick) -> list[Finding]:
         """Hand one message to the vital signs and to every rule that reads it."""
         findings: list[Finding] = [] if isinstance(item, Tick) else [item]
+        if isinstance(item, Gap):  # the beats before it, before the rules hear of it
+            findings += self._each(self._assess, self._classes.push(item))
         findings += self._each(self._assess, self._estimates(item))
         findings += self._summaries.push(item)
-        if isinstance(item, Beat | Quality | Estimate | Reading | Gap | SensorStatus | Tick):
+        if isinstance(item, Beat | ClassifiedBeat | Quality | Estimate | Reading | Gap | SensorStatus | Tick):
             for vitals in self._vitals.push(item):
                 findings += [vitals, *self._summaries.push(vitals)]
                 findings += self._conclude(self._limits.push(vitals))
         findings += self._conclude(self._rhythm.push(item))
+        if isinstance(item, Beat | Prediction | Tick):
+            findings += self._each(self._assess, self._classes.push(item))
         if isinstance(item, Breath | Beat | Quality | SensorStatus | SensorIdentity | Gap | Tick | Estimate):
             findings += self._conclude(self._apnoea.push(item))
         if isinstance(item, Activity | Gap | LinkChange | Tick):
@@ -271,9 +280,9 @@ class Pipeline:
             findings += self._alert(self._alarms.push(item))
         return findings
 
-    def _estimates(self, item: Finding | Tick) -> list[Estimate]:
+    def _estimates(self, item: Finding | Tick) -> list[Estimate | Window | Prediction]:
         """Return what the chains and the stages that join them make of one message."""
-        out: list[Estimate] = []
+        out: list[Estimate | Window | Prediction] = []
         if isinstance(item, SensorStatus):
             self._reported[item.sensor, item.stream, item.condition] = item
         if isinstance(item, SensorStatus | Activity):

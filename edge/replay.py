@@ -14,18 +14,21 @@ import itertools
 import uuid
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
 
 from edge.app import LATENESS_S, Bed
-from edge.assembly import broker_words, model_in_use, mqtt_settings, pipeline_settings
+from edge.assembly import broker_words, mqtt_settings, pipeline_settings
 from edge.clock import NS_PER_S, Clock, ManualClock, SystemClock
 from edge.config import Config
-from edge.delivery import Delivery, DeliveryView
+from edge.delivery import Delivery
 from edge.errors import RecordingError
-from edge.messages import Alert, AlertState, Beat, Gap, Json, Tick, Vitals
+from edge.inference.aggregation import RecordLabel, label_of_record
+from edge.messages import Alert, AlertState, Beat, Gap, Prediction, Tick, Vitals
+from edge.model_assembly import ModelsInUse, models_in_use
 from edge.pipeline import Finding, Pipeline, PipelineSettings
 from edge.recorded import RecordedItem, instant_ns, open_recorded
+from edge.replay_report import ReplayReport
 
 DEFAULT_BLOCK_SAMPLES = 250
 """Samples handed to the pipeline at once; any number gives the same findings (chunk law)."""
@@ -35,6 +38,7 @@ def replay(
     record: str | Path,
     *,
     settings: PipelineSettings | None = None,
+    models: ModelsInUse | None = None,
     columns: Mapping[str, str] | None = None,
     rate_hz: float | None = None,
     block_samples: int = DEFAULT_BLOCK_SAMPLES,
@@ -47,6 +51,8 @@ def replay(
         WFDB record (with or without extension), EDF or CSV file.
     settings : PipelineSettings, optional
         Settings of every stage; those of the built-in configuration by default.
+    models : ModelsInUse, optional
+        The models; by default those of the built-in configuration, or none where `settings` are given.
     columns : mapping, optional
         Column name to kind, ``{"II": "ecg", "PLETH": "ppg"}``; by default the usual names are recognised.
     rate_hz : float, optional
@@ -60,7 +66,10 @@ def replay(
         If the file is no recording or cannot be read.
     """
     source = open_recorded(record, columns=columns, rate_hz=rate_hz)
-    pipeline = Pipeline(settings or PipelineSettings(), new_id=counted_ids("a"))
+    if models is None:
+        models = models_in_use(Config(), SystemClock()) if settings is None else ModelsInUse()
+    settings = settings or pipeline_settings(Config(), models)
+    pipeline = Pipeline(settings, new_id=counted_ids("a"), make_classifiers=models.classifiers)
     for item in source.items(block_samples):
         yield from feed(pipeline, item)
     yield from pipeline.finish()
@@ -77,79 +86,6 @@ def counted_ids(prefix: str) -> Callable[[], str]:
     """Return a callable that gives ``prefix-1``, ``prefix-2`` …: the same identifiers in every replay."""
     numbers = itertools.count(1)
     return lambda: f"{prefix}-{next(numbers)}"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ReplayReport:
-    """What one replay came to."""
-
-    record: str
-    duration_s: float
-    processing_s: float
-    n_beats: int = 0
-    n_gaps: int = 0
-    n_missing_samples: int = 0
-    n_seconds: int = 0
-    n_seconds_with_rate: int = 0
-    alerts: Mapping[str, int] = field(default_factory=dict)
-    """Alerts raised, by condition."""
-    losses: Mapping[str, int] = field(default_factory=dict)
-    """Samples or cells that the recording itself lacks, by reason."""
-    has_ecg: bool = True
-    """Without one there is no heart rate and no rhythm to find."""
-    delivery: DeliveryView | None = None
-
-    @property
-    def coverage_text(self) -> str:
-        """Share of the seconds with a heart rate, in words."""
-        return f"{100 * self.n_seconds_with_rate / self.n_seconds:.1f} %" if self.n_seconds else "0 %"
-
-    @property
-    def delivery_text(self) -> str:
-        """What became of the records, in words."""
-        if self.delivery is None:
-            return "nothing was published"
-        return (
-            f"published {self.delivery.n_confirmed} of {self.delivery.n_committed} records to {self.delivery.broker}, "
-            f"{self.delivery.n_waiting_total} still in the outbox"
-        )
-
-    @property
-    def is_undelivered(self) -> bool:
-        """Whether it was to be published and the broker took nothing."""
-        return self.delivery is not None and self.delivery.n_committed > 0 and self.delivery.n_confirmed == 0
-
-    @property
-    def undelivered_text(self) -> str:
-        """Why the broker took nothing, in words."""
-        uplink = None if self.delivery is None else self.delivery.uplink
-        if uplink is None:
-            return "no broker is configured; give one with --set mqtt.host=… (and mqtt.tls=false for a local one)"
-        if uplink.n_nobody:
-            return "nobody has subscribed at the broker; everything waits in the outbox"
-        if uplink.n_refused:
-            return f"the broker refused it ({', '.join(uplink.n_refused)}); everything waits in the outbox"
-        return f"{uplink.reason}; everything waits in the outbox"
-
-    def as_json(self) -> dict[str, Json]:
-        """Return the object that ends ``vitaledge replay --json``."""
-        ratio = self.duration_s / self.processing_s if self.processing_s > 0 else None
-        body: dict[str, Json] = {
-            "record": self.record,
-            "duration_s": round(self.duration_s, 3),
-            "beats": self.n_beats,
-            "alerts": dict(sorted(self.alerts.items())),
-            "n_alerts": sum(self.alerts.values()),
-            "gaps": self.n_gaps,
-            "missing_samples": self.n_missing_samples,
-            "losses": dict(self.losses),
-            "coverage_pct": round(100 * self.n_seconds_with_rate / self.n_seconds, 2) if self.n_seconds else None,
-            "processing_s": round(self.processing_s, 3),
-            "times_real_time": None if ratio is None else round(ratio, 1),
-        }
-        if self.delivery is not None:
-            body["delivery"] = self.delivery.as_json()
-        return body
 
 
 class Replay:
@@ -186,7 +122,7 @@ class Replay:
         self._config = config
         self._block_samples = block_samples
         self._speed_ratio = speed_ratio
-        self._model = model_in_use(config)
+        self._models = models_in_use(config, SystemClock())
 
     @property
     def name(self) -> str:
@@ -255,7 +191,7 @@ class Replay:
         pipeline = self._pipeline(lambda: str(uuid.uuid4()))
         # Under a name of its own: the alerts that a live bed has open are not those of a recording.
         bed = Bed(self._subject, pipeline, delivery, _both(tally.note, take), name="replay")
-        await delivery.start(lambda: ([], {"rhythm": self._model.status}))
+        await delivery.start(lambda: ([], self._models.statuses()))
         async with asyncio.TaskGroup() as tasks:
             sending = tasks.create_task(delivery.run(), name="delivery")
             await bed.disown(story, "replay-began-anew")
@@ -300,8 +236,8 @@ class Replay:
         return self._config.subject[0].id if self._config.subject else None
 
     def _pipeline(self, new_id: Callable[[], str]) -> Pipeline:
-        settings = pipeline_settings(self._config, self._model)
-        return Pipeline(settings, new_id=new_id, make_classifier=self._model.make)
+        settings = pipeline_settings(self._config, self._models)
+        return Pipeline(settings, new_id=new_id, make_classifiers=self._models.classifiers)
 
     def _report(self, tally: _Tally, processing_s: float) -> ReplayReport:
         return ReplayReport(
@@ -316,7 +252,17 @@ class Replay:
             alerts=dict(tally.alerts),
             losses=dict(self._source.losses),
             has_ecg=self._source.stream.startswith("ecg"),
+            models=self._models.statuses(),
+            rhythm=self._rhythm(tally),
         )
+
+    def _rhythm(self, tally: _Tally) -> RecordLabel | None:
+        """Return what the rhythm model says of the whole recording; None where there is no model."""
+        model = self._models.used.get("rhythm")
+        if model is None:
+            return None
+        classifier = model.choice.opened.classifier()
+        return label_of_record(tally.rhythms, classifier.card.output, classifier.output.quantization)
 
 
 class _Tally:
@@ -329,6 +275,7 @@ class _Tally:
         self.n_seconds = 0
         self.n_seconds_with_rate = 0
         self.alerts: Counter[str] = Counter()
+        self.rhythms: list[Prediction] = []
         self._episodes: set[tuple[str, int]] = set()
 
     def note(self, finding: Finding) -> None:
@@ -339,6 +286,8 @@ class _Tally:
             case Gap():
                 self.n_gaps += 1
                 self.n_missing_samples += finding.n_missing or 0
+            case Prediction() if finding.model == "rhythm":
+                self.rhythms.append(finding)
             case Vitals():
                 self.n_seconds += 1
                 rate = finding.measurements.get("heart_rate_bpm")

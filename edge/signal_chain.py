@@ -12,7 +12,7 @@ from edge.conditioning.respiration_quality import RespirationQualitySettings
 from edge.ecg_chain import EcgChain, EcgChainSettings
 from edge.features.activity import ActivitySettings, Placement
 from edge.features.breaths import BreathSettings
-from edge.inference.lifecycle import WindowStage
+from edge.inference.window_stage import WindowStage
 from edge.messages import (
     Activity,
     Beat,
@@ -86,13 +86,13 @@ class SignalChain:
     ----------
     settings : SignalChainSettings
         Settings of every stage.
-    classifier : WindowStage
-        What looks at the windows of an ECG.
+    classifiers : mapping, optional
+        What looks at the windows of an ECG, by the name of the model.
     """
 
-    def __init__(self, settings: SignalChainSettings, classifier: WindowStage) -> None:
+    def __init__(self, settings: SignalChainSettings, classifiers: Mapping[str, WindowStage] | None = None) -> None:
         self._settings = settings
-        self._classifier = classifier
+        self._classifiers = classifiers or {}
         self._parts: Mapping[Sequence[ChannelKind], EcgChain | LightChain | BreathChain | MotionChain] = {}
         self._channels: tuple[Channel, ...] = ()
         self._observed: list[SensorStatus] = []
@@ -118,9 +118,9 @@ class SignalChain:
         for part in self._parts.values():
             part.observe(item)
 
-    def tick(self, tick: Tick) -> list[Estimate]:
-        """Return the values that are due at `tick`."""
-        return [estimate for part in self._parts.values() for estimate in part.tick(tick)]
+    def tick(self, tick: Tick) -> list[Estimate | Window | Prediction]:
+        """Return the values that are due at `tick`, and answers of the models."""
+        return [value for part in self._parts.values() for value in part.tick(tick)]
 
     def flush(self) -> list[ChainOutput]:
         """Return what is still held back, at the end of the stream or before a gap."""
@@ -154,7 +154,7 @@ class SignalChain:
     def _make(self, family: Sequence[ChannelKind]) -> EcgChain | LightChain | BreathChain | MotionChain:
         settings = self._settings
         if family == ECG_KINDS:
-            return EcgChain(settings.ecg, self._classifier)
+            return EcgChain(settings.ecg, self._classifiers)
         if family == LIGHT_KINDS:
             return LightChain(settings.light)
         if family == BREATH_KINDS:

@@ -14,11 +14,12 @@ from hypothesis import strategies as st
 from edge.acquisition.wfdb_file import load_wfdb, quiet
 from edge.annotation_file import AnnotationWriter
 from edge.errors import EdgeError, RecordingError
-from edge.messages import Beat, BeatKind, Pulse, Quality, RhythmChange
+from edge.messages import Beat, BeatKind, ClassifiedBeat, Pulse, Quality, RhythmChange
 
 
-def beat(sequence: int, kind: BeatKind = BeatKind.NORMAL) -> Beat:
-    return Beat(sensor="s", stream="ecg", at_ns=0, sequence=sequence, rr_ms=None, quality=1.0, kind=kind)
+def beat(sequence: int, kind: BeatKind = BeatKind.NORMAL, stream: str = "ecg") -> ClassifiedBeat:
+    found = Beat(sensor="s", stream=stream, at_ns=0, sequence=sequence, rr_ms=None, quality=1.0, kind=kind)
+    return ClassifiedBeat(beat=found, source="rule")
 
 
 def rhythm(sequence: int, label: str) -> RhythmChange:
@@ -106,7 +107,7 @@ def test_the_pulses_of_a_recording_without_an_ecg_are_its_beats(tmp_path):
 
 def test_one_stream_is_annotated(tmp_path):
     """Beats of the pulse wave do not stand between those of the ECG; the rhythm belongs to nobody's stream."""
-    pulse_beat = replace(beat(90), stream="ppg")
+    pulse_beat = beat(90, stream="ppg")
     pulse_quality = replace(quality(95, "motion"), stream="ppg")
     with AnnotationWriter(tmp_path, "101", 360.0, stream="ecg") as writer:
         for finding in (beat(77), pulse_beat, pulse_quality, rhythm(100, "N"), quality(120)):

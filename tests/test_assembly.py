@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from edge.assembly import alarm_limits, broker_words, model_in_use, mqtt_settings, pipeline_settings
-from edge.config_sections import Config, Ecg, Limit, Model, Mqtt, SecretReference, Sensor, Summaries
+from edge.assembly import alarm_limits, broker_words, mqtt_settings, pipeline_settings
+from edge.config_sections import Config, Ecg, Limit, Mqtt, SecretReference, Sensor, Summaries
 from edge.errors import ConfigError
 from edge.features.activity import Placement
 from edge.monitoring.limits import DEFAULT_LIMITS
@@ -32,29 +32,6 @@ def test_settings_of_the_signal_come_from_their_section():
     assert settings.signal.ecg.filters.mains_hz == 60
     assert settings.signal.ecg.quality.min_quality == 0.7
     assert settings.summary.period_s == 30
-
-
-def test_without_a_model_nothing_is_cut_into_windows():
-    """The pipeline is complete without one, and health says so."""
-    model = model_in_use(Config())
-
-    assert model.status == "no model configured"
-    assert pipeline_settings(Config(), model).signal.ecg.windows is None
-
-
-def test_model_that_is_not_there_is_refused_and_monitoring_goes_on(tmp_path):
-    """The reason stands in the status; the rules need no model."""
-    model = model_in_use(Config(model={"rhythm": Model(bundle=str(tmp_path / "none"))}))
-
-    assert model.status.startswith("refused: ")
-    assert pipeline_settings(Config(), model).signal.ecg.windows is None
-
-
-def test_two_models_are_refused_by_name():
-    """One at a time so far: neither is silently preferred."""
-    models = {"rhythm": Model(bundle="a"), "beat": Model(bundle="b")}
-
-    assert "beat, rhythm" in model_in_use(Config(model=models)).status
 
 
 def test_no_host_is_no_broker():

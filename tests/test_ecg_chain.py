@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 
 from edge.ecg_chain import EcgChain, EcgChainSettings
-from edge.inference.classifier import NoModel
 from edge.messages import Beat, Quality
 from firmware_bridge.virtual.patient import CHANNELS, VirtualPatient
 from firmware_bridge.virtual.scenario import Fault, FaultKind, Scenario
@@ -21,7 +20,7 @@ LEADS = CHANNELS["ecg"]
 
 def run(values_mv, block_s=0.2):
     """Everything that the chain says of two leads at 250 Hz, shape (n_samples, 2)."""
-    chain, out, n = EcgChain(EcgChainSettings(), NoModel()), [], round(block_s * RATE_HZ)
+    chain, out, n = EcgChain(EcgChainSettings()), [], round(block_s * RATE_HZ)
     for first in range(0, len(values_mv), n):
         part = np.ascontiguousarray(values_mv[first : first + n])
         out += chain.push(block(part, sequence=first, start_ns=round(first * 1e9 / RATE_HZ), channels=LEADS))

@@ -21,10 +21,11 @@ from edge.cli.options import (
     option_error,
     positive,
 )
-from edge.messages import Alert, AlertState, Beat, Pulse, Quality, RhythmChange, Vitals
+from edge.messages import Alert, AlertState, ClassifiedBeat, Pulse, Quality, RhythmChange, Vitals
 from edge.numerics_file import NumericsWriter
 from edge.pipeline import Finding
-from edge.replay import DEFAULT_BLOCK_SAMPLES, Replay, ReplayReport
+from edge.replay import DEFAULT_BLOCK_SAMPLES, Replay
+from edge.replay_report import ReplayReport
 
 
 def add_parser(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -112,7 +113,7 @@ class _Sinks:
     def take(self, finding: Finding) -> None:
         """Write one finding down."""
         match finding:
-            case Beat() | Pulse() | RhythmChange() | Quality() if self.annotations is not None:
+            case ClassifiedBeat() | Pulse() | RhythmChange() | Quality() if self.annotations is not None:
                 self.annotations.add(finding)
             case Vitals() if self._numerics is not None:
                 self._numerics.write(finding)
@@ -129,6 +130,10 @@ def report_lines(report: ReplayReport, files: Iterable[Path]) -> Iterable[str]:
     yield f"  beats {report.n_beats}, heart rate known in {report.coverage_text} of the time"
     alerts = ", ".join(f"{condition} {n}" for condition, n in sorted(report.alerts.items())) or "none"
     yield f"  alerts raised: {alerts}"
+    if report.has_ecg:
+        yield f"  rhythm of the whole recording: {report.rhythm_text}"
+    for name, words in report.models.items():
+        yield f"  {name} model: {words}"
     yield f"  gaps {report.n_gaps} ({report.n_missing_samples} samples missing)"
     if report.losses:
         yield "  lost in the file itself: " + ", ".join(f"{what} {n}" for what, n in sorted(report.losses.items()))

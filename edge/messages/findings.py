@@ -245,7 +245,8 @@ class ClassifiedBeat:
     beat: Beat
     """Its ``kind`` is the class."""
     source: str
-    """Who decided: ``model``, or ``rule`` where there is no model, it abstains, or it is late."""
+    """Who decided: ``model``; ``rule`` where there is no model, it abstains, or it is late; ``sensor`` where the beat came
+    with its class."""
     probabilities: Mapping[str, float] = field(default_factory=dict)
     """Of each class; empty where no model was asked."""
     bundle_sha256: str | None = None

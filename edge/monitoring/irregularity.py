@@ -4,7 +4,9 @@ The detector of Petrėnas, Marozas and Sörnmo [1]_ with its published parameter
 single ectopic beats, pairwise comparison of eight intervals measures irregularity, a second measure that bigeminy and
 other regular ectopy do not raise vetoes it, both are smoothed exponentially.  Two differences make it causal: the
 smoothing runs forward only (its lag is taken back when a rhythm is dated), and its first values are plain means.
-On top comes a veto of ours: intervals that begin or end with a beat unlike the dominant one are left out.
+On top come two vetoes of ours: intervals that begin or end with a beat unlike the dominant one are left out; and where a
+rhythm model looks at the signal, the alarm and the name need its word too (`RhythmOpinion`), which knows P waves and
+other irregular rhythms.  Where the model is absent, abstains or is silent, the intervals decide alone.
 
 References
 ----------
@@ -19,8 +21,9 @@ from dataclasses import dataclass
 from itertools import combinations
 from statistics import median
 
-from edge.messages import Beat, Condition, Priority
+from edge.messages import Beat, Condition, Json, Priority
 from edge.monitoring.claims import Claim
+from edge.monitoring.rhythm_opinion import FIBRILLATION, MODEL, RhythmOpinion
 
 _WINDOW = 8
 _N_PAIRS = _WINDOW * (_WINDOW - 1) // 2
@@ -48,10 +51,19 @@ class IrregularitySettings:
 
 
 class IrregularityRule:
-    """Whether the rhythm is suspected to be atrial fibrillation."""
+    """Whether the rhythm is suspected to be atrial fibrillation.
 
-    def __init__(self, settings: IrregularitySettings) -> None:
+    Parameters
+    ----------
+    settings : IrregularitySettings
+        When intervals are irregular.
+    opinion : RhythmOpinion, optional
+        What the rhythm model says; its owner keeps it up to date.
+    """
+
+    def __init__(self, settings: IrregularitySettings, opinion: RhythmOpinion | None = None) -> None:
         self._settings = settings
+        self._opinion = opinion or RhythmOpinion(0.0)
         self._claim = Claim("atrial-fibrillation", Priority.LOW)
         self._rr_ms: deque[float] = deque(maxlen=_WINDOW + 2)
         self._lag_beats = round(math.log(2) / settings.smoothing)
@@ -91,12 +103,13 @@ class IrregularityRule:
         self._rr_ms.append(rr_ms)
         if len(self._rr_ms) < _WINDOW + 2:
             return []
+        denied = self._denied(beat.at_ns)
         if self._measure():
             self._regular_ms = 0.0
             if self._irregular_ms == 0.0:
                 self._changed = self._recent[0]
             self._irregular_ms += rr_ms
-            return self._suspect(beat, rr_ms)
+            return denied or self._suspect(beat, rr_ms)
         self._irregular_ms = 0.0
         if self._regular_ms == 0.0:
             self._changed = self._recent[0]
@@ -104,7 +117,7 @@ class IrregularityRule:
         if self._regular_ms >= self._settings.name_s * 1000 and self._onset is not None:
             self._onset, self._end = None, self._changed
         if self._regular_ms < self._settings.off_s * 1000:
-            return []
+            return denied
         return self._claim.end(beat.at_ns, f"Heart beat regular for {self._settings.off_s / 60:.0f} min.")
 
     def _measure(self) -> bool:
@@ -124,10 +137,19 @@ class IrregularityRule:
     def _index(self) -> float:
         return self._irregular / self._mean_s if self._mean_s > 0 else 0.0
 
+    def _denied(self, at_ns: int) -> list[Condition]:
+        """Return the end of the condition where the rhythm model has long been of another opinion."""
+        if not self._opinion.denies_fibrillation(at_ns, self._settings.off_s):
+            return []
+        minutes = self._settings.off_s / 60
+        return self._claim.end(at_ns, f"The rhythm model has seen no fibrillation for {minutes:.0f} min.")
+
     def _suspect(self, beat: Beat, rr_ms: float) -> list[Condition]:
         if self._irregular_ms >= self._settings.name_s * 1000 and self._onset is None:
             self._onset = self._changed
         if self._irregular_ms < self._settings.alarm_s * 1000:
+            return []
+        if self._opinion.label(beat.at_ns) not in {None, FIBRILLATION}:
             return []
         onset = self._onset or beat
         seconds = self._irregular_ms / 1000
@@ -142,4 +164,23 @@ class IrregularityRule:
             mean_rr_ms=round(self._mean_s * 1000),
             last_rr_ms=round(rr_ms),
             duration_s=round(seconds, 1),
+            **self._decision(beat.at_ns),
         )
+
+    def _decision(self, at_ns: int) -> dict[str, Json]:
+        """Return what the rhythm model said, for whoever explains it; empty where the intervals decided alone."""
+        said = self._opinion.decision(at_ns)
+        if said is None:
+            return {}
+        sequences = said.evidence.get("windows", [said.sequence])
+        return {
+            "decision": {
+                "model": MODEL,
+                "bundle_sha256": said.bundle_sha256,
+                "sensor": said.sensor,
+                "stream": said.stream,
+                "window_sequences": sequences,
+                "label": said.label,
+                "probabilities": {label: round(value, 4) for label, value in said.probabilities.items()},
+            }
+        }

@@ -1,7 +1,21 @@
-"""Rhythm by rule from the beats of one ECG: what alarms, and the name of the rhythm for the record.
+"""Rhythm from the beats of one ECG and the opinions of the models: what alarms, and the name of the rhythm.
 
-Fed by `features.ecg_beats` (`Beat`), `conditioning.quality` (`Quality`), the sensor (`SensorStatus`, `Gap`) and the
-pipeline's `Tick`; anything else is ignored.
+Fed by `features.ecg_beats` (`Beat`), `beat_classes` (`ClassifiedBeat`), the rhythm model (`Prediction`),
+`conditioning.quality` (`Quality`), the sensor (`SensorStatus`, `Gap`) and the pipeline's `Tick`; anything else is ignored.
+
+Who decides (the models see the same signal, and may be absent, abstain or be late):
+
+====================================  ===================================  ==================================  =========================
+claim                                 rule                                 model                               without the model
+====================================  ===================================  ==================================  =========================
+asystole, pause, extreme rates        beats, at once                       never asked                         the same
+ventricular fibrillation              waveform                             never asked                         the same
+class of a beat                       shape, where the model is silent     beat model                          shape
+run, frequent beats, pattern          count, rate, steadiness              class V                             class V by shape
+ventricular tachycardia               5 beats above 100/min, steady        V, or V by shape and not ruled out  V by shape
+atrial fibrillation, alarm            60 s of irregular intervals          A within the last seconds           the intervals alone
+rhythm by name: ``AFIB``, ``O``       rates, patterns, emergencies first   A, O or ~ of the last minute        the intervals alone
+====================================  ===================================  ==================================  =========================
 
 Three rules hold for every condition here:
 
@@ -22,8 +36,11 @@ from dataclasses import dataclass, field
 from edge.features.ecg_waves import EcgWaves, LeadWaves, Waves
 from edge.messages import (
     Beat,
+    BeatKind,
+    ClassifiedBeat,
     Condition,
     Gap,
+    Prediction,
     Quality,
     RhythmChange,
     SampleBlock,
@@ -35,6 +52,7 @@ from edge.monitoring.fibrillation import FibrillationRule, FibrillationSettings
 from edge.monitoring.irregularity import IrregularityRule, IrregularitySettings
 from edge.monitoring.rates import AsystoleRule, RateRules, RateSettings
 from edge.monitoring.rhythm_name import RhythmName, RhythmNameSettings
+from edge.monitoring.rhythm_opinion import FIBRILLATION, MODEL, NOISE, OTHER, RhythmOpinion
 from edge.monitoring.usable_time import UsableTime
 from edge.monitoring.ventricular import VentricularRules, VentricularSettings
 
@@ -53,6 +71,8 @@ class RhythmSettings:
     """A second ECG takes over when the first has been unusable for this long (own choice)."""
     near_noise_s: float = 5.0
     """A ventricular beat this soon after unusable signal makes no run and no count, only a tachycardia (own choice)."""
+    opinion_s: float = 15.0
+    """A word of the rhythm model holds for this long: three of its windows (own choice)."""
     rates: RateSettings = field(default_factory=RateSettings)
     """No beat, too few, too many."""
     ventricular: VentricularSettings = field(default_factory=VentricularSettings)
@@ -88,7 +108,8 @@ class RhythmRules:
         self._ventricular = VentricularRules(self._settings.ventricular)
         self._waves = EcgWaves()
         self._fibrillation = FibrillationRule(self._settings.fibrillation)
-        self._irregularity = IrregularityRule(self._settings.irregularity)
+        self._opinion = RhythmOpinion(self._settings.opinion_s)
+        self._irregularity = IrregularityRule(self._settings.irregularity, self._opinion)
         self._name = RhythmName(self._settings.name)
         self._source: str | None = None
         self._source_usable_at_ns: int | None = None
@@ -97,28 +118,45 @@ class RhythmRules:
         self._sequence = 0
         self._boots: dict[str, int] = {}
         self._last: Beat | None = None
+        self._last_classified: Beat | None = None
+        self._rule_name: tuple[str, int, int] | None = None
+        self._block: SampleBlock | None = None
 
     def push(self, item: object) -> list[Condition | RhythmChange]:
         """Return the conditions and rhythm changes that `item` led to, oldest first."""
         match item:
-            case Beat() if item.stream == self._settings.stream and item.sensor == (self._source or item.sensor):
-                self._source = item.sensor
-                return self._beat(item)
             case Quality() if item.stream == self._settings.stream:
-                return [*self._assess(item)]
-            case SampleBlock() if item.stream == self._settings.stream and item.sensor == self._source:
-                return [out for waves in self._waves.push(item) for out in self._wave(waves)]
+                return self._assess(item)
             case SensorStatus() if item.stream in {None, self._settings.stream} and item.condition in _UNREADABLE:
                 self._note_status(item)
             case SensorIdentity():
                 self._note_identity(item)
-            case Gap() if item.stream == self._settings.stream and item.sensor == self._source:
-                self._last = None
             case Tick():
                 return self._time_passed(item.at_ns)
+            case Beat() if item.stream == self._settings.stream and item.sensor == (self._source or item.sensor):
+                self._source = item.sensor
+                return self._beat(item)
+            case _:
+                return self._follow(item)
+        return []
+
+    def _follow(self, item: object) -> list[Condition | RhythmChange]:
+        """Return what `item` led to, where it is of the ECG that is followed."""
+        match item:
+            case ClassifiedBeat() if self._is_followed(item.beat.sensor, item.beat.stream):
+                return self._classified(item)
+            case Prediction() if item.model == MODEL and self._is_followed(item.sensor, item.stream):
+                return self._hear(item)
+            case SampleBlock() if self._is_followed(item.sensor, item.stream):
+                return self._look(item)
+            case Gap() if self._is_followed(item.sensor, item.stream):
+                self._last = self._last_classified = None
             case _:
                 pass
         return []
+
+    def _is_followed(self, sensor: str, stream: str) -> bool:
+        return stream == self._settings.stream and sensor == self._source
 
     def _time_passed(self, at_ns: int) -> list[Condition | RhythmChange]:
         outputs: list[Condition | RhythmChange] = [*self._asystole.time_passed(at_ns)]
@@ -132,7 +170,11 @@ class RhythmRules:
             return self._name.change("ASYS", at_ns, self._sequence)
         return self._name.change("ASYS", last.at_ns, last.sequence)
 
-    def _assess(self, quality: Quality) -> list[RhythmChange]:
+    def _look(self, block: SampleBlock) -> list[Condition | RhythmChange]:
+        self._block = block
+        return [out for waves in self._waves.push(block) for out in self._wave(waves)]
+
+    def _assess(self, quality: Quality) -> list[Condition | RhythmChange]:
         is_usable = quality.is_usable and not any(sensor == quality.sensor for sensor, _ in self._unreadable)
         if self._source is None and is_usable:
             self._source = quality.sensor
@@ -142,13 +184,13 @@ class RhythmRules:
             if quality.at_ns - self._source_usable_at_ns < self._settings.switch_s * _NS_PER_S:
                 return []
             self._source = quality.sensor
-            self._last = None
+            self._last = self._last_classified = None
         if is_usable:
             self._source_usable_at_ns = quality.at_ns
         self._sequence = quality.sequence
         self._quality = quality if is_usable else None
         self._usable.add(quality.at_ns, is_usable=is_usable)
-        return self._name.assess(quality, is_usable=is_usable)
+        return [*self._name.assess(quality, is_usable=is_usable)]
 
     def _wave(self, waves: Waves) -> list[Condition | RhythmChange]:
         """Look at the waveform of one second, in the lead that the quality of that second names."""
@@ -185,27 +227,69 @@ class RhythmRules:
             self._unreadable = {key for key in self._unreadable if key[0] != identity.sensor}
 
     def _beat(self, beat: Beat) -> list[Condition | RhythmChange]:
+        """Apply the rules that must not wait for the class of a beat."""
         if self._last is not None and beat.at_ns <= self._last.at_ns:
             return []
         previous, self._last = self._last, beat
         rr_ms = self._interval_ms(previous, beat)
         outputs: list[Condition | RhythmChange] = [*self._asystole.beat(beat, rr_ms)]
+        return outputs if beat.is_noise_suspect else [*outputs, *self._rates.beat(beat, rr_ms)]
+
+    def _classified(self, item: ClassifiedBeat) -> list[Condition | RhythmChange]:
+        """Apply the rules that ask for the class of a beat, and name the rhythm."""
+        beat = item.beat
+        if self._last_classified is not None and beat.at_ns <= self._last_classified.at_ns:
+            return []
+        previous, self._last_classified = self._last_classified, beat
         if beat.is_noise_suspect:
-            return outputs
-        is_ventricular = self._ventricular.is_ventricular(beat)
-        is_ectopic = any(self._ventricular.is_ectopic(item) for item in (previous, beat) if item is not None)
-        outputs += self._rates.beat(beat, rr_ms)
+            return []
+        rr_ms = self._interval_ms(previous, beat)
+        is_ectopic = any(self._ventricular.is_ectopic(each) for each in (previous, beat) if each is not None)
         from_ns = beat.at_ns - round(self._settings.near_noise_s * _NS_PER_S)
         is_near_noise = not self._usable.is_whole(from_ns, beat.at_ns)
-        outputs += self._ventricular.beat(beat, is_near_noise=is_near_noise)
+        outputs: list[Condition | RhythmChange] = [*self._ventricular.beat(item, is_near_noise=is_near_noise)]
         outputs += self._irregularity.beat(beat, rr_ms, is_ectopic=is_ectopic)
         if not self._asystole.is_active and self._fibrillation.onset is None:
-            label, onset = self._named(beat, rr_ms, is_ventricular=is_ventricular)
-            outputs += self._name.change(label, onset.at_ns, onset.sequence)
+            label, at_ns, sequence = self._named(beat, rr_ms)
+            outputs += self._name.change(label, at_ns, sequence)
         return outputs
 
-    def _named(self, beat: Beat, rr_ms: float | None, *, is_ventricular: bool) -> tuple[str, Beat]:
-        """Return the most urgent name that fits now, and the beat from which it holds."""
+    def _hear(self, prediction: Prediction) -> list[Condition | RhythmChange]:
+        """Note what the rhythm model says of its last windows; it may change the name without a further beat."""
+        self._opinion.note(prediction)
+        if self._asystole.is_active or self._fibrillation.onset is not None or not prediction.probabilities:
+            return []
+        return [*self._name.change(*self._by_model(prediction.at_ns))]
+
+    def _named(self, beat: Beat, rr_ms: float | None) -> tuple[str, int, int]:
+        """Return the most urgent name that fits now, and the instant and sample from which it holds."""
+        label, onset = self._by_rule(beat, rr_ms)
+        self._rule_name = (label, onset.at_ns, onset.sequence)
+        return self._by_model(beat.at_ns)
+
+    def _by_model(self, at_ns: int) -> tuple[str, int, int]:
+        """Return the name after the rhythm model has been asked: it decides on `AFIB`, and may know another rhythm."""
+        by_rule = self._rule_name
+        said, since_ns = self._opinion.name(at_ns), self._opinion.since_ns
+        if said is None or since_ns is None:
+            return by_rule or (self._name.label or "N", at_ns, self._sequence)
+        label = "N" if by_rule is None else by_rule[0]
+        if label == "VT":
+            return by_rule or (label, at_ns, self._sequence)
+        named = {FIBRILLATION: "AFIB", NOISE: "NOISE"}.get(said)
+        if named is None and by_rule is not None and label not in {"N", "AFIB"}:
+            return by_rule
+        return named or ("O" if said == OTHER else "N"), since_ns, self._sample_at(since_ns)
+
+    def _sample_at(self, at_ns: int) -> int:
+        """Return the sample of the followed stream at `at_ns`."""
+        if self._block is None:
+            return self._sequence
+        ahead_s = (at_ns - self._block.start_ns) / _NS_PER_S
+        return max(0, self._block.sequence + round(ahead_s * self._block.rate_hz))
+
+    def _by_rule(self, beat: Beat, rr_ms: float | None) -> tuple[str, Beat]:
+        is_ventricular = beat.kind is BeatKind.VENTRICULAR
         rate_label, rate_onset = self._name.rate(beat, rr_ms, is_ventricular=is_ventricular)
         tachycardia = self._ventricular.tachycardia_onset()
         if tachycardia is not None:

@@ -1,36 +1,33 @@
 """Rules on ventricular beats: tachycardia, runs, frequent premature beats, bigeminy and trigeminy.
 
-A beat counts as ventricular when the model says so or, until there is a model, when it is wide *and* unlike this
-patient's dominant beat; a bundle branch block is wide too, but it is the dominant beat.  Wide is 120 ms, or a fifth
-more than the patient's usual beat.
+Which beats are ventricular is decided by `beat_classes`: by the beat model, or by shape where it has no opinion.  A run,
+a pattern and a count need that class.  For a tachycardia, which must not be missed, a beat of ventricular shape counts
+too unless the model is sure that it is none.
 """
 
 from __future__ import annotations
 
 from collections import deque
-from dataclasses import dataclass
-from statistics import median
+from dataclasses import dataclass, field
 
-from edge.messages import Beat, BeatKind, Condition, Priority
+from edge.messages import Beat, BeatKind, ClassifiedBeat, Condition, Json, Priority
+from edge.monitoring.beat_classes import MODEL, BeatShapes, ShapeSettings
 from edge.monitoring.claims import Claim
 
 _NS_PER_S = 1_000_000_000
+_BY_MODEL, _BY_RULE = "model", "rule"
+_MOST_NAMED = 20
+"""Beats of a run whose windows an alert names."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class VentricularSettings:
     """When ventricular beats are too many or too fast."""
 
-    width_ms: float = 120.0
-    """QRS duration from which a beat is wide (AHA/ACCF/HRS 2009, doi:10.1161/CIRCULATIONAHA.108.191095)."""
-    width_ratio: float = 1.2
-    """The same against this patient's usual beat: 120 ms against 100 ms, the upper limit of a normal QRS.  Measured
-    widths depend on lead and filter, their ratio does not."""
-    similarity: float = 0.75
-    """Correlation with the dominant beat below which a beat is unlike it (own choice, half its variance shared)."""
-    likeness: float = 0.9
-    """Correlation below which a beat is doubtful: not ventricular for that, but no evidence of the atria either (own
-    choice: beats conducted the usual way correlate above 0.95 in a clean signal)."""
+    shape: ShapeSettings = field(default_factory=ShapeSettings)
+    """When a beat is wide, and when unlike the usual one."""
+    sure_ratio: float = 0.05
+    """Probability of class V below which the model is sure that a beat of ventricular shape is none (own choice)."""
     n_tachycardia: int = 5
     """Consecutive ventricular beats that are a tachycardia (CinC 2015, doi:10.1109/CIC.2015.7408639)."""
     tachycardia_bpm: float = 100.0
@@ -62,11 +59,11 @@ class VentricularRules:
         self._tachycardia = Claim("ventricular-tachycardia", Priority.HIGH, is_latching=True)
         self._run_claim = Claim("ventricular-run", Priority.MEDIUM)
         self._frequent = Claim("frequent-ventricular-beats", Priority.LOW)
-        self._run: deque[Beat] = deque(maxlen=256)
+        self._run: deque[ClassifiedBeat] = deque(maxlen=256)
         self._run_at_ns: int | None = None
         self._n_certain = 0
         self._n_other = 0
-        self._usual_ms: deque[float] = deque(maxlen=32)
+        self._shapes = BeatShapes(settings.shape)
         self._minute_ns: deque[int] = deque(maxlen=512)
         self._pattern: deque[tuple[Beat, bool]] = deque(maxlen=9)
 
@@ -75,36 +72,29 @@ class VentricularRules:
         """Whether a ventricular tachycardia is present."""
         return self._tachycardia.is_active
 
-    def is_ventricular(self, beat: Beat) -> bool:
-        """Return whether `beat` counts as ventricular."""
-        if beat.kind is BeatKind.VENTRICULAR:
-            return True
-        if beat.width_ms is None or beat.similarity is None:
-            return False
-        return beat.similarity < self._settings.similarity and self._is_wide(beat.width_ms)
-
     def is_ectopic(self, beat: Beat) -> bool:
         """Return whether `beat` may be of ventricular origin: unlike the dominant beat is enough for a doubt."""
-        is_unlike = beat.similarity is not None and beat.similarity < self._settings.likeness
+        is_unlike = beat.similarity is not None and beat.similarity < self._settings.shape.likeness
         return is_unlike or beat.kind in {BeatKind.VENTRICULAR, BeatKind.FUSION}
 
-    def beat(self, beat: Beat, *, is_near_noise: bool = False) -> list[Condition]:
-        """Return what `beat`, which is no noise suspect, began or ended.
+    def beat(self, item: ClassifiedBeat, *, is_near_noise: bool = False) -> list[Condition]:
+        """Return what a beat, which is no noise suspect, began or ended.
 
         Parameters
         ----------
-        beat : Beat
-            The beat.
+        item : ClassifiedBeat
+            The beat with its class.
         is_near_noise : bool
             Whether the signal was unusable shortly before: an odd beat there is more likely noise than a heart beat, so
             it counts for a tachycardia only.
         """
-        is_ventricular = self.is_ventricular(beat) or (self._tachycardia.is_active and self._goes_on(beat))
+        beat = item.beat
+        is_certain = beat.kind is BeatKind.VENTRICULAR or (self._tachycardia.is_active and self._goes_on(beat))
+        is_ventricular = is_certain or self._may_be_ventricular(item)
         outputs = self._break_run(beat.at_ns) if self._is_late(beat.at_ns) else []
-        self._pattern.append((beat, is_ventricular))
-        is_usual = beat.similarity is not None and beat.similarity >= self._settings.likeness and not is_ventricular
-        if beat.width_ms is not None and is_usual and not self._tachycardia.is_active:
-            self._usual_ms.append(beat.width_ms)
+        self._pattern.append((beat, beat.kind is BeatKind.VENTRICULAR))
+        if not is_ventricular and not self._tachycardia.is_active:
+            self._shapes.learn(beat)
         if not is_ventricular:
             self._n_other += 1
             outputs += self._break_run(beat.at_ns)
@@ -112,8 +102,8 @@ class VentricularRules:
                 outputs += self._tachycardia.end(beat.at_ns, f"{self._n_other} beats in a row are not ventricular.")
             return outputs
         self._n_other = 0
-        self._run.append(beat)
-        if not is_near_noise:
+        self._run.append(item)
+        if is_certain and not is_near_noise:
             self._minute_ns.append(beat.at_ns)
             self._n_certain += 1
         if len(self._run) >= self._settings.n_tachycardia:
@@ -132,7 +122,7 @@ class VentricularRules:
         """Return the first beat of a run that goes on and is fast enough to be named ``VT``; else None."""
         if len(self._run) < self._settings.n_run or self._rate_bpm(len(self._run)) <= self._settings.tachycardia_bpm:
             return None
-        return self._run[0] if self._tachycardia.is_active or self._is_steady() else None
+        return self._run[0].beat if self._tachycardia.is_active or self._is_steady() else None
 
     def pattern(self) -> tuple[str, Beat] | None:
         """Return ``B`` (every second beat ventricular) or ``T`` (every third) and its first beat; else None."""
@@ -144,22 +134,22 @@ class VentricularRules:
                 return label, recent[0][0]
         return None
 
-    def _is_wide(self, width_ms: float) -> bool:
-        if width_ms >= self._settings.width_ms:
-            return True
-        return len(self._usual_ms) >= 8 and width_ms >= self._settings.width_ratio * median(self._usual_ms)
+    def _may_be_ventricular(self, item: ClassifiedBeat) -> bool:
+        """Return whether a beat that is called otherwise may be ventricular: by its shape, and the model is not sure."""
+        is_sure = item.probabilities.get(BeatKind.VENTRICULAR, 0.0) < self._settings.sure_ratio
+        return item.source == _BY_MODEL and not is_sure and self._shapes.is_ventricular(item.beat)
 
     def _goes_on(self, beat: Beat) -> bool:
         """Return whether `beat` goes on with a tachycardia that is there: as fast as one, and wide.
 
         Its likeness no longer counts: a tachycardia of half a minute *becomes* the dominant beat of the detector.
         """
-        if beat.rr_ms is None or beat.width_ms is None:
+        if beat.rr_ms is None:
             return False
-        return beat.rr_ms < 60_000 / self._settings.tachycardia_bpm and self._is_wide(beat.width_ms)
+        return beat.rr_ms < 60_000 / self._settings.tachycardia_bpm and self._shapes.is_wide(beat)
 
     def _is_late(self, at_ns: int) -> bool:
-        return bool(self._run) and at_ns - self._run[-1].at_ns > self._settings.largest_interval_s * _NS_PER_S
+        return bool(self._run) and at_ns - self._run[-1].beat.at_ns > self._settings.largest_interval_s * _NS_PER_S
 
     def _long_run(self, beat: Beat) -> list[Condition]:
         rate_bpm = self._rate_bpm(self._settings.n_tachycardia)
@@ -169,13 +159,14 @@ class VentricularRules:
             return []
         return self._tachycardia.begin(
             beat.at_ns,
-            self._run[0].at_ns,
+            self._run[0].beat.at_ns,
             f"Ventricular tachycardia suspected: {len(self._run)} wide beats in a row at {rate_bpm:.0f}/min.",
             rule="consecutive ventricular beats",
             n_beats=len(self._run),
             value=round(rate_bpm, 1),
             unit="/min",
             limit=self._settings.tachycardia_bpm,
+            **self._decision(),
         )
 
     def _break_run(self, at_ns: int) -> list[Condition]:
@@ -189,24 +180,43 @@ class VentricularRules:
 
     def _name_run(self, at_ns: int) -> list[Condition]:
         rate_bpm = self._rate_bpm(len(self._run))
-        if rate_bpm <= self._settings.tachycardia_bpm and not any(b.kind is BeatKind.VENTRICULAR for b in self._run):
+        if rate_bpm <= self._settings.tachycardia_bpm and all(each.source == _BY_RULE for each in self._run):
             return []  # at the rate of the sinus, shape alone may be posture or a passing block
         self._run_at_ns = at_ns
         return self._run_claim.begin(
             at_ns,
-            self._run[0].at_ns,
+            self._run[0].beat.at_ns,
             f"Run of {len(self._run)} ventricular beats at {rate_bpm:.0f}/min.",
             rule="consecutive ventricular beats",
             n_beats=len(self._run),
             value=round(rate_bpm, 1),
             unit="/min",
+            **self._decision(),
         )
+
+    def _decision(self) -> dict[str, Json]:
+        """Return who called the beats of the run ventricular, for whoever explains it; empty where it was the rule."""
+        by_model = [each for each in self._run if each.source == _BY_MODEL and each.bundle_sha256 is not None]
+        if not by_model:
+            return {}
+        last = by_model[-1]
+        return {
+            "decision": {
+                "model": MODEL,
+                "bundle_sha256": last.bundle_sha256,
+                "sensor": last.beat.sensor,
+                "stream": last.beat.stream,
+                "window_sequences": [each.window_sequence for each in by_model[-_MOST_NAMED:]],
+                "label": last.beat.kind.value,
+                "probabilities": {label: round(value, 4) for label, value in last.probabilities.items()},
+            }
+        }
 
     def _is_steady(self) -> bool:
         """Return whether the last beats of the run, up to as many as make a tachycardia, follow one cycle."""
         recent = list(self._run)[1:][1 - self._settings.n_tachycardia :]
         # Of each beat its own interval: a doubtful beat between two of the run is not in the run.
-        intervals_ms = [beat.rr_ms for beat in recent if beat.rr_ms is not None]
+        intervals_ms = [each.beat.rr_ms for each in recent if each.beat.rr_ms is not None]
         return not intervals_ms or max(intervals_ms) <= self._settings.steady_ratio * min(intervals_ms)
 
     def _count(self, at_ns: int) -> list[Condition]:
@@ -221,10 +231,11 @@ class VentricularRules:
                 rule="ventricular beats in 60 s",
                 value=n,
                 limit=limit,
+                **self._decision(),
             )
         # Half as many as began it, so that a count near the limit does not flap.
         return self._frequent.end(at_ns, f"{n} ventricular beats in a minute.") if n <= limit // 2 else []
 
     def _rate_bpm(self, n_beats: int) -> float:
-        first, last = self._run[-n_beats].at_ns, self._run[-1].at_ns
+        first, last = self._run[-n_beats].beat.at_ns, self._run[-1].beat.at_ns
         return 60 * _NS_PER_S * (n_beats - 1) / (last - first) if last > first else 0.0

@@ -30,10 +30,11 @@ from edge.messages import (
 RHYTHM_NAMES = {
     "N": "sinus or regular",
     "SBR": "slow (bradycardia)",
-    "T": "fast (tachycardia)",
+    "T": "trigeminy",
     "SVTA": "fast, narrow beats",
     "B": "bigeminy",
     "AFIB": "irregular (AF suspected)",
+    "O": "another rhythm",
     "VT": "ventricular tachycardia?",
     "VF": "VENTRICULAR FIBRILLATION?",
     "ASYS": "NO BEATS",

@@ -25,6 +25,7 @@ from edge.messages import (
     LinkChange,
     LinkState,
     Measurement,
+    Prediction,
     Priority,
     Quality,
     RhythmChange,
@@ -35,6 +36,7 @@ from edge.messages import (
 )
 from edge.monitoring.alarm_commands import AlarmCommand, CommandKind
 from edge.monitoring.alarms import Alarms, AlarmSettings
+from edge.monitoring.beat_classes import BeatClasses, BeatClassSettings
 from edge.monitoring.limits import LimitMonitor
 from edge.monitoring.rhythm import RhythmRules
 from edge.monitoring.summaries import Summaries
@@ -212,6 +214,26 @@ def hostile_stream(rng: np.random.Generator) -> list[Any]:
     return [items[k] for k in order]
 
 
+def classify(items: list[Any]) -> list[Any]:
+    """Return `items` with what a beat model says of two beats of three."""
+    out: list[Any] = []
+    for number, item in enumerate(items):
+        out.append(item)
+        if isinstance(item, Beat) and number % 3:
+            out.append(
+                Prediction(
+                    at_ns=item.at_ns,
+                    label="NSVF"[number % 4],
+                    probabilities={},
+                    bundle_sha256="",
+                    model="beat",
+                    sensor=item.sensor,
+                    stream=item.stream,
+                )
+            )
+    return out
+
+
 def of_kinds(*kinds: type) -> Any:
     """Hostile input of the kinds that a stage takes."""
     return lambda rng: [item for item in hostile_stream(rng) if isinstance(item, kinds)]
@@ -231,6 +253,13 @@ def without_ids(outputs: Any) -> list[Any]:
 CASES = [
     StageCase(
         name="LimitMonitor", make=LimitMonitor, stream=vitals_stream, hostile=of_kinds(Vitals, Tick), resplit=None
+    ),
+    StageCase(
+        name="BeatClasses",
+        make=lambda: BeatClasses(BeatClassSettings(waits_for_model=True)),
+        stream=lambda rng: classify(heart_stream(rng)),
+        hostile=hostile_stream,
+        resplit=None,
     ),
     StageCase(name="RhythmRules", make=RhythmRules, stream=heart_stream, hostile=hostile_stream, resplit=None),
     StageCase(

@@ -16,6 +16,7 @@ import pytest
 
 from edge.messages import Beat, BeatKind, Condition, Quality, RhythmChange, Tick
 from edge.monitoring.alarms import Alarms, AlarmSettings
+from edge.monitoring.beat_classes import BeatClasses
 from edge.monitoring.rhythm import RhythmRules
 
 S = 1_000_000_000
@@ -71,7 +72,11 @@ def spans(starts):
 def judged(name):
     """Return conditions, rhythm spans and alerts of a record with a clean signal."""
     beats = list(record(name)[0])
-    rules, alarms = RhythmRules(), Alarms(AlarmSettings(), iter(map(str, range(10**6))).__next__)
+    rules, classes, alarms = (
+        RhythmRules(),
+        BeatClasses(),
+        Alarms(AlarmSettings(), iter(map(str, range(10**6))).__next__),
+    )
     outputs, alerts = [], []
     for second in range(1, DURATION_S + 1):
         items = []
@@ -79,7 +84,7 @@ def judged(name):
             items.append(beats.pop(0))
         clean = Quality(sensor="chest", stream="ecg", at_ns=second * S, index=1.0, is_usable=True, reasons=())
         for item in (*items, clean, Tick(at_ns=second * S)):
-            found = rules.push(item)
+            found = [out for each in (item, *classes.push(item)) for out in rules.push(each)]
             outputs += found
             for out in found:
                 if isinstance(out, Condition):
