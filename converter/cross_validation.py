@@ -252,7 +252,7 @@ def _runs(
         from joblib import Parallel, delayed
     except ImportError as error:
         raise EdgeError(f"training in {jobs} processes needs joblib: {error}", hint="--jobs 1") from error
-    yield from Parallel(n_jobs=jobs, return_as="generator_unordered")(
+    yield from Parallel(n_jobs=jobs, return_as="generator")(
         delayed(_in_process)(recipe.name, settings, examples, masks[fold], seed, fold, noise) for seed, fold in work
     )
 
