@@ -56,6 +56,7 @@ def picture_of(
         curve=None if record.strip is None else _curve(record.strip, alert.at_ns),
         beats=marks,
         shades=() if explanation is None else _shades(explanation, alert.at_ns),
+        judged_lead=record.windows[-1].channel if record.windows else None,
         usual=None if record.usual is None or is_rhythm else _curve(record.usual, round(_r_ns(record.usual))),
         intervals=intervals if is_rhythm else (),
         bars=() if explanation is None else _bars(explanation),

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -83,6 +83,8 @@ class StripPicture:
     curve: Curve | None
     beats: tuple[BeatMark, ...] = ()
     shades: tuple[Shade, ...] = ()
+    judged_lead: str | None = None
+    """The lead that the model saw; only there is anything shaded.  None: all of them."""
     usual: Curve | None = None
     """This patient's usual beat, R peak at 0 s."""
     intervals: tuple[Interval, ...] = ()
@@ -121,40 +123,56 @@ def draw_strip(picture: StripPicture) -> str:
     return drawing.finish(height + 3.0, picture.headline)
 
 
+@dataclass(frozen=True, slots=True)
+class _Frame:
+    """Where the leads are drawn, and which time that is."""
+
+    start_s: float
+    end_s: float
+    left: float
+    top: float
+    height: float
+
+    @property
+    def width(self) -> float:
+        """On paper, mm."""
+        return (self.end_s - self.start_s) * MM_PER_S
+
+    def x(self, at_s: float) -> float:
+        """Return where an instant lies."""
+        return self.left + (at_s - self.start_s) * MM_PER_S
+
+
 def _leads(drawing: Drawing, y: float, picture: StripPicture, curve: Curve) -> float:
     """Draw the leads and what belongs to them; return where they end."""
     start_s, end_s = _shown(picture, curve)
     first = max(0, round((start_s - curve.start_s) * curve.rate_hz))
     last = max(first, round((end_s - curve.start_s) * curve.rate_hz))
     values = curve.values_mv[first:last]
-    time_s = curve.start_s + np.arange(first, first + len(values)) / curve.rate_hz
-    left = _MARGIN + 8.0
-    width = (end_s - start_s) * MM_PER_S
-    x = left + (time_s - start_s) * MM_PER_S
-
-    marks_y = y + 3.0
-    top = y + 8.0
     lanes = [_lane(values[:, k]) for k in range(len(curve.leads))]
-    height = sum(lane.height for lane in lanes)
-    drawing.paper(left, top, width, height, "paper")
-    _shade(drawing, picture.shades, start_s, end_s, left, top, height)
-    lane_top = top
+    frame = _Frame(start_s, end_s, _MARGIN + 8.0, y + 8.0, sum(lane.height for lane in lanes))
+    x = frame.left + (curve.start_s + np.arange(first, first + len(values)) / curve.rate_hz - start_s) * MM_PER_S
+
+    drawing.paper(frame.left, frame.top, frame.width, frame.height, "paper")
+    lane_top = frame.top
     for k, (name, lane) in enumerate(zip(curve.leads, lanes, strict=True)):
+        is_judged = picture.judged_lead in {None, name} or picture.judged_lead not in curve.leads
+        if is_judged:
+            _shade(drawing, picture.shades, replace(frame, top=lane_top, height=lane.height))
         zero = lane_top + lane.zero
-        clip = drawing.clip(left, lane_top, width, lane.height)
+        clip = drawing.clip(frame.left, lane_top, frame.width, lane.height)
         drawing.curve(x, zero - values[:, k] * MM_PER_MV, width=0.32, clip=clip)
-        _calibration(drawing, left - 7.0, lane_top + lane.height / 2)
-        drawing.text(left + 1.2, lane_top + 4.4, name, size=3.6, is_bold=True)
+        _calibration(drawing, frame.left - 7.0, lane_top + lane.height / 2)
+        drawing.text(frame.left + 1.2, lane_top + 4.4, name, size=3.6, is_bold=True)
+        if picture.judged_lead == name and len(curve.leads) > 1:
+            at = frame.left + 3.0 + 3.6 * 0.7 * len(name)
+            drawing.text(at, lane_top + 4.4, "the lead that the model saw", size=2.8, colour=FAINT)
         lane_top += lane.height
-    if picture.shades:
-        words = "blue: what the decision rests on, the darker the more"
-        drawing.rectangle(left, top + height + 5.9, 3.0, 3.0, fill=SHADE, opacity=0.4)
-        drawing.text(left + 4.2, top + height + 8.4, words, size=2.8, colour=FAINT)
-    _marks(drawing, picture.beats, start_s, end_s, left, marks_y, top)
+    _marks(drawing, picture.beats, frame, y + 3.0)
     if start_s <= 0 <= end_s:
-        at = left - start_s * MM_PER_S
-        drawing.line([(at, top - 1.0), (at, top + height + 1.0)], colour=INK, width=0.3, dash="1.6 1.2")
-    return _time_axis(drawing, start_s, end_s, left, top + height)
+        edges = [(frame.x(0), frame.top - 1.0), (frame.x(0), frame.top + frame.height + 1.0)]
+        drawing.line(edges, colour=INK, width=0.3, dash="1.6 1.2")
+    return _time_axis(drawing, frame, is_shaded=bool(picture.shades))
 
 
 def _shown(picture: StripPicture, curve: Curve) -> tuple[float, float]:
@@ -190,25 +208,22 @@ def _lane(values: NDArray[np.float64]) -> _Lane:
     return _Lane(height, height / 2 + (high + low) / 2 * MM_PER_MV)
 
 
-def _shade(
-    drawing: Drawing, shades: Sequence[Shade], start_s: float, end_s: float, left: float, top: float, height: float
-) -> None:
+def _shade(drawing: Drawing, shades: Sequence[Shade], frame: _Frame) -> None:
     for shade in shades:
-        first, last = max(start_s, shade.start_s), min(end_s, shade.end_s)
+        first, last = max(frame.start_s, shade.start_s), min(frame.end_s, shade.end_s)
         if last <= first:
             continue
-        x, width = left + (first - start_s) * MM_PER_S, (last - first) * MM_PER_S
+        x, width = frame.x(first), (last - first) * MM_PER_S
         if shade.is_interval:
-            y = top + 1.6
-            thick = 0.3 + 0.9 * shade.weight
-            drawing.line([(x, y), (x + width, y)], colour=SHADE, width=round(thick, 2))
+            y = frame.top + 1.6
+            drawing.line([(x, y), (x + width, y)], colour=SHADE, width=round(0.3 + 0.9 * shade.weight, 2))
             for end in (x, x + width):
                 drawing.line([(end, y - 1.2), (end, y + 1.2)], colour=SHADE, width=0.4)
             continue
-        drawing.rectangle(x, top, width, height, fill=SHADE, opacity=0.04 + 0.18 * shade.weight)
+        drawing.rectangle(x, frame.top, width, frame.height, fill=SHADE, opacity=0.04 + 0.18 * shade.weight)
         # The same once more as a bar below, whose height a grey printer keeps.
         bar = 0.6 + 1.8 * shade.weight
-        drawing.rectangle(x, top + height - bar, width, bar, fill=SHADE)
+        drawing.rectangle(x, frame.top + frame.height - bar, width, bar, fill=SHADE)
 
 
 def _calibration(drawing: Drawing, x: float, middle: float) -> None:
@@ -219,41 +234,43 @@ def _calibration(drawing: Drawing, x: float, middle: float) -> None:
     )
 
 
-def _marks(
-    drawing: Drawing, beats: Sequence[BeatMark], start_s: float, end_s: float, left: float, y: float, top: float
-) -> None:
+def _marks(drawing: Drawing, beats: Sequence[BeatMark], frame: _Frame, y: float) -> None:
     """Write the class of each beat above it, and between two beats the interval in milliseconds."""
     drawing.text(_MARGIN - 2.0, y + 1.0, "beat", size=2.6, colour=FAINT)
     drawing.text(_MARGIN - 2.0, y + 4.4, "ms", size=2.6, colour=FAINT)
     before: float | None = None
     for mark in beats:
-        if not start_s <= mark.at_s <= end_s:
+        if not frame.start_s <= mark.at_s <= frame.end_s:
             continue
-        x = left + (mark.at_s - start_s) * MM_PER_S
+        x = frame.x(mark.at_s)
         colour = BEAT_COLOURS.get(mark.kind, INK)
         is_odd = mark.kind not in {"N", ""}
         if is_odd:
             drawing.rectangle(x - 2.2, y - 2.8, 4.4, 4.4, fill=colour)
             drawing.text(x, y + 0.75, mark.kind, size=3.7, colour="#ffffff", anchor="middle", is_bold=True)
-            drawing.line([(x, y + 1.6), (x, top)], colour=colour, width=0.35)
+            drawing.line([(x, y + 1.6), (x, frame.top)], colour=colour, width=0.35)
         else:
             drawing.text(x, y + 0.6, mark.kind, size=3.0, colour=colour, anchor="middle")
-            drawing.line([(x, top - 1.2), (x, top)], colour=colour, width=0.25)
+            drawing.line([(x, frame.top - 1.2), (x, frame.top)], colour=colour, width=0.25)
         if before is not None and mark.rr_ms is not None and x - before > 6.5:
             drawing.text((x + before) / 2, y + 4.4, f"{mark.rr_ms:.0f}", size=2.6, colour=FAINT, anchor="middle")
         before = x
 
 
-def _time_axis(drawing: Drawing, start_s: float, end_s: float, left: float, y: float) -> float:
-    for second in range(math.ceil(start_s), math.floor(end_s) + 1):
-        x = left + (second - start_s) * MM_PER_S
+def _time_axis(drawing: Drawing, frame: _Frame, *, is_shaded: bool) -> float:
+    y = frame.top + frame.height
+    for second in range(math.ceil(frame.start_s), math.floor(frame.end_s) + 1):
+        x = frame.x(second)
         drawing.line([(x, y), (x, y + 1.5)], width=0.3)
         words = "alert" if second == 0 else f"{second:+d} s".replace("-", "\N{MINUS SIGN}")
         drawing.text(x, y + 4.6, words, size=2.9, colour=INK if second == 0 else FAINT, anchor="middle")
-    right = left + (end_s - start_s) * MM_PER_S
-    drawing.text(
-        right, y + 8.4, "25 mm/s, 10 mm/mV; the mark at the left is 1 mV", size=2.6, colour=FAINT, anchor="end"
-    )
+    if is_shaded:
+        drawing.rectangle(frame.left, y + 5.9, 3.0, 3.0, fill=SHADE, opacity=0.4)
+        drawing.text(
+            frame.left + 4.2, y + 8.4, "shaded: what the decision rests on, the darker the more", size=2.8, colour=FAINT
+        )
+    words = "25 mm/s, 10 mm/mV; the mark at the left is 1 mV"
+    drawing.text(frame.left + frame.width, y + 8.4, words, size=2.6, colour=FAINT, anchor="end")
     return y + 8.5
 
 

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from edge.viewing.svg import BEAT_COLOURS, FAINT, INK, SHADE, Drawing
 
 _TITLE = 3.4
+_USUAL = "#a0a0a0"
 _BAND = 0.10
 """A regular rhythm keeps within a tenth of its usual interval (own choice: the width of the drawn band)."""
 
@@ -61,10 +62,10 @@ def beside(
     place = x + (time_s - time_s[0]) * scale
     clip = drawing.clip(x, top, panel, height)
     colour = BEAT_COLOURS.get(kind, INK)
-    drawing.curve(place, zero - usual_mv * 10.0, colour="#4d4d4d", width=0.9, clip=clip)
+    drawing.curve(place, zero - usual_mv * 10.0, colour=_USUAL, width=1.1, clip=clip)
     drawing.curve(place, zero - odd_mv * 10.0, colour=colour, width=0.55, clip=clip)
     key = x + panel + 4.0
-    for row, (line, words, thick) in enumerate((("#4d4d4d", "usual beat", 0.9), (colour, f"this beat ({kind})", 0.55))):
+    for row, (line, words, thick) in enumerate(((_USUAL, "usual beat", 1.1), (colour, f"this beat ({kind})", 0.55))):
         at = top + 6.0 + 6.0 * row
         drawing.line([(key, at - 1.1), (key + 8.0, at - 1.1)], colour=line, width=thick)
         drawing.text(key + 10.0, at, words, size=3.2)
@@ -77,7 +78,7 @@ def tachogram(drawing: Drawing, x: float, y: float, width: float, intervals: Seq
     known = [each for each in intervals if math.isfinite(each.rr_ms) and math.isfinite(each.at_s)]
     legend = y + _TITLE + 5.0
     drawing.rectangle(x + 12.0, legend - 2.4, 4.0, 2.8, fill=SHADE, opacity=0.25)
-    words = "a regular rhythm stays within the blue band"
+    words = "a regular rhythm stays within the band"
     if any(each.kind != "N" for each in known):
         words += "; red, orange: V, S"
     drawing.text(x + 17.0, legend, words, size=2.9, colour=FAINT)

@@ -369,6 +369,20 @@ def test_only_figures_that_stand_out_are_told():
     assert [fact.feature for fact in found.facts] == ["rr_to_usual"]
 
 
+def test_a_figure_that_speaks_against_is_not_told_as_a_reason():
+    """It stands out and belongs to the strongest question, and yet without it the decision would be firmer."""
+    samples, features = beat_card()["inputs"]
+    more = [*features["features"], {"name": "next_rr_to_median", "knots": [0.4, 1.0, 1.6]}]
+    card_changes = beat_card(inputs=[samples, features | {"features": more}])
+    model = WeightedModel({"rr_to_usual": -0.5, "next_rr_to_median": -0.1}, card_changes=card_changes)
+    window = beat_window(3.0, early=-3.0)
+
+    found = explain(model, [replace(window, features={**window.features, "next_rr_to_median": 1.6})], "V")
+
+    assert strongest(found) == "timing"
+    assert [fact.feature for fact in found.facts] == ["rr_to_usual"]
+
+
 def test_a_rule_without_a_model_is_told():
     """With its value and limit where it has them."""
     told = rule_sentences("heart rate", {"value": 155.1, "limit": 140.0, "unit": "/min"})

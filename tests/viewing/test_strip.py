@@ -116,6 +116,20 @@ def test_stretches_are_shaded_by_weight():
     assert bars[0] > 2 * bars[1]
 
 
+def test_only_the_lead_that_the_model_saw_is_shaded():
+    """And it is named; nothing of the other was looked at."""
+    shades = (Shade(start_s=-2.2, end_s=-2.1, weight=1.0),)
+
+    given = picture(shades=shades, curve=curve(leads=("I", "II")))
+    all_leads, one = draw_strip(given), draw_strip(replace(given, judged_lead="II"))
+
+    def n_shaded(text):
+        return sum(node.get("fill-opacity") == "0.22" for node in root(text).iter(f"{SVG}rect"))
+
+    assert (n_shaded(all_leads), n_shaded(one)) == (2, 1)
+    assert "the lead that the model saw" in texts(one)
+
+
 def test_an_interval_is_a_bracket():
     """When a beat came is no part of the curve."""
     text = draw_strip(picture(shades=(Shade(start_s=-2.0, end_s=-1.0, weight=1.0, is_interval=True),)))
