@@ -112,18 +112,28 @@ def trusted_keys(files: Sequence[Path] = ()) -> TrustedKeys:
     ------
     ModelContractError
         If a file cannot be read or is no file of trusted keys: a typing error must not pass for "nobody is trusted".
+        If everybody can write one of `files`: then everybody can vouch for a model.
     """
-    own = TrustedKeys.parse(resources.files("edge").joinpath("models", "trusted_keys.json").read_bytes(), BUILTIN)
-    more = []
     for file in files:
-        content = _required(file.parent, file.name, _regular_file(file, MAX_MANIFEST_BYTES), MAX_MANIFEST_BYTES)
-        more.append(TrustedKeys.parse(content, str(file)))
-    return own.joined(more)
+        if os.name == "posix" and file.exists() and file.stat().st_mode & stat.S_IWOTH:
+            message = f"{file}: everybody can write this file of trusted keys"
+            hint = f"look through it, then chmod o-w {file}"
+            raise ModelContractError(message, reason=ModelFault.UNKNOWN_KEY, hint=hint)
+    return _keys_in(_shipped("trusted_keys.json")).joined(_keys_in(file) for file in files)
+
+
+def _keys_in(file: Path) -> TrustedKeys:
+    content = _regular_file(file, MAX_MANIFEST_BYTES, is_link_followed=True)
+    return TrustedKeys.parse(_required(file.parent, file.name, content, MAX_MANIFEST_BYTES), str(file))
 
 
 def builtin_bundle(task: str) -> Path:
     """Return where the bundle that came with this software for a task lies."""
-    return Path(str(resources.files("edge").joinpath("models", task)))
+    return _shipped(task)
+
+
+def _shipped(name: str) -> Path:
+    return Path(str(resources.files("edge").joinpath("models", name)))
 
 
 def _refuse_other_use(path: Path, card: ModelCard, task: str | None, least_release: int) -> None:
@@ -148,7 +158,7 @@ def _required(path: Path, name: str, content: bytes | None, most: int) -> bytes:
 def _open(path: Path) -> Read:
     if path.is_dir():
         return lambda name, most: _regular_file(path / name, most)
-    content = _regular_file(path, MAX_ZIP_BYTES)
+    content = _regular_file(path, MAX_ZIP_BYTES, is_link_followed=True)
     if content is None:
         message = f"{path}: expected a model bundle, got nothing there"
         raise ModelContractError(message, reason=ModelFault.MISSING, hint=HINT)
@@ -158,12 +168,15 @@ def _open(path: Path) -> Read:
     return _zip_reader(_required(path.parent, path.name, content, MAX_ZIP_BYTES), str(path))
 
 
-def _regular_file(path: Path, most: int) -> bytes | None:
+def _regular_file(path: Path, most: int, *, is_link_followed: bool = False) -> bytes | None:
     """Return at most `most` bytes and one more; None where nothing is.
 
-    No link is followed, and what is no file is refused, not waited for: a pipe would block for ever.
+    A link that the operator names is followed, one inside a bundle is not.  What is no file is refused, not waited for:
+    a pipe would block for ever.
     """
-    flags = os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
+    flags = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
+    if not is_link_followed:
+        flags |= getattr(os, "O_NOFOLLOW", 0)
     try:
         descriptor = os.open(path, flags)
     except (FileNotFoundError, NotADirectoryError):

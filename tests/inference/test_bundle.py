@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from converter.bundle_writer import zip_bundle
 from edge.errors import ModelContractError, ModelFault
 from edge.inference.bundle import builtin_bundle, load_bundle, trusted_keys
 from edge.inference.trust import TrustedKeys
@@ -83,9 +84,12 @@ def test_a_file_in_place_of_a_bundle_is_named(bundle):
 
 def test_a_link_to_a_bundle_is_a_bundle(bundle, tmp_path):
     """The active bundle may be a link to one of several directories."""
+    zip_bundle(bundle, tmp_path / "b.zip")
     (tmp_path / "active").symlink_to(bundle)
+    (tmp_path / "active.zip").symlink_to(tmp_path / "b.zip")
 
     assert load_bundle(tmp_path / "active", TRUST).model == MODEL
+    assert load_bundle(tmp_path / "active.zip", TRUST).model == MODEL
 
 
 @pytest.mark.parametrize("name", ["manifest.json", "model.tflite", "golden.json"])
@@ -362,6 +366,25 @@ class TestTrustedKeyFiles:
 
         assert load_bundle(bundle, keys).signed_by.owner == "the ward"
         assert set(trusted_keys().keys) <= set(keys.keys)
+
+    @pytest.mark.skipif(os.name != "posix", reason="needs permissions of POSIX")
+    def test_a_file_that_everybody_can_write_is_refused(self, tmp_path):
+        """Else everybody with an account could vouch for a model."""
+        file = tmp_path / "keys.json"
+        file.write_text("{}")
+        file.chmod(0o646)
+
+        with pytest.raises(ModelContractError, match="everybody can write") as caught:
+            trusted_keys([file])
+
+        assert "chmod o-w" in caught.value.hint
+
+    def test_the_file_may_be_a_link(self, tmp_path):
+        """The operator named it; tools that manage configurations make links."""
+        (tmp_path / "kept.json").write_text("{}")
+        (tmp_path / "keys.json").symlink_to(tmp_path / "kept.json")
+
+        assert trusted_keys([tmp_path / "keys.json"]) == trusted_keys()
 
     def test_a_file_that_is_not_there_is_an_error(self, tmp_path):
         """A typing error must not pass for "nobody is trusted"."""
