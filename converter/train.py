@@ -84,6 +84,10 @@ def train(
     examples = recipe.examples(job.data, settings, jobs=job.jobs)
     known = examples.labelled()
     _require_classes(known)
+    if settings.validation.bias_metric:
+        metric_of(
+            recipe, settings.validation.bias_metric, known.classes
+        )  # a wrong name is told before hours of training
     n_groups = len(np.unique(known.groups))
     told(f"{len(known)} examples of {n_groups} patients: " + _counted(known.counts()))
     plans = recipe.inputs(settings, known)
