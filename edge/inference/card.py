@@ -182,9 +182,9 @@ class ModelCard:
         names = [each.name for each in self.inputs]
         if len(set(names)) != len(names):
             raise ValueError(f"expected inputs whose names differ, got {', '.join(names)}")
-        kinds = sorted(each.kind for each in self.inputs)
-        if self.task != "other" and kinds not in (["samples"], ["features", "samples"]):
-            raise ValueError(f"expected one samples input and at most one features input, got {', '.join(kinds)}")
+        if self.task != "other" and not self.takes_windows:
+            kinds = ", ".join(each.kind for each in self.inputs)
+            raise ValueError(f"expected one samples input and at most one features input, got {kinds}")
         if self.reference is not None:
             _known("reference.labels", self.reference.labels, self.output.labels)
 
@@ -192,6 +192,11 @@ class ModelCard:
     def title(self) -> str:
         """Name and version, for people."""
         return f"{self.name} {self.version}"
+
+    @property
+    def takes_windows(self) -> bool:
+        """Whether it looks at windows of a signal: one input of samples, and at most one of features."""
+        return sorted(each.kind for each in self.inputs) in (["samples"], ["features", "samples"])
 
     @property
     def samples(self) -> SamplesInput:

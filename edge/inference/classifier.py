@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from edge.errors import ModelContractError, ModelFault
 from edge.inference.aggregation import MeanLogits, TrailingMean, WindowLogits
 from edge.inference.card import FeaturesInput, ModelCard
 from edge.inference.golden import GoldenCase
@@ -46,9 +47,7 @@ class Classifier:
     Raises
     ------
     ModelContractError
-        If the model is not the one that the card describes.
-    ValueError
-        If the model takes no signal.
+        If the model is not the one that the card describes, or is none of windows of a signal.
 
     Notes
     -----
@@ -67,6 +66,10 @@ class Classifier:
         *,
         signed_by: SignedBy | None = None,
     ) -> None:
+        if not card.takes_windows:
+            kinds = ", ".join(each.kind for each in card.inputs)
+            message = f"expected a model of one signal and at most one set of features, {card.title} takes {kinds}"
+            raise ModelContractError(message, reason=ModelFault.MISMATCH)
         self._predictor = Predictor(card, runner)
         self._samples = card.samples
         self._features_name = next((each.name for each in card.inputs if isinstance(each, FeaturesInput)), None)

@@ -233,11 +233,18 @@ def test_windows_for_another_model_are_none_of_its_business(classifier, runner):
     assert runner.n_runs == 0
 
 
-def test_a_model_of_pictures_is_no_classifier_of_windows(runner):
-    picture = card(task="other", inputs=[{"kind": "tensor", "name": INPUT, "shape": [N_SAMPLES, 1]}])
+TENSOR = {"kind": "tensor", "name": INPUT, "shape": [N_SAMPLES, 1]}
 
-    with pytest.raises(ValueError, match="expected a model of signals"):
-        Classifier(picture, SHA256, runner)
+
+@pytest.mark.parametrize(
+    "inputs", [[TENSOR], [SAMPLES_INPUT, TENSOR | {"name": "b"}], [SAMPLES_INPUT, SAMPLES_INPUT | {"name": "b"}]]
+)
+def test_a_model_of_pictures_is_no_classifier_of_windows(runner, inputs):
+    """An operator who configures one gets a reason, not a service that does not start."""
+    with pytest.raises(ModelContractError, match="expected a model of one signal") as caught:
+        Classifier(card(task="other", inputs=inputs), SHA256, runner)
+
+    assert caught.value.reason is ModelFault.MISMATCH
 
 
 class TestBeat:
