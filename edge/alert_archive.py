@@ -33,6 +33,8 @@ _LOG = logging.getLogger(__name__)
 
 _NS_PER_S = 1_000_000_000
 _PLAIN_ID = re.compile(r"[A-Za-z0-9._-]{1,80}\Z")
+_LAST = "last"
+_LEAST_PREFIX = 4
 _HEAD = f'{{"format": "{FORMAT}", '.encode()
 _HINT_DISK = "is the folder writable by this user, and is there room on the disk?"
 
@@ -181,6 +183,30 @@ class AlertArchive:
         except OSError as error:
             raise OutboxError(f"{path.with_suffix('.log')}: {error.strerror or error}", hint=_HINT_DISK) from error
         return label
+
+    def resolve(self, text: str) -> str:
+        """Return the identifier that a person means: itself, the beginning of just one (4 characters), or ``last``.
+
+        Raises
+        ------
+        UnknownAlertError
+            If it is none, or the beginning of several.
+        """
+        if self._path_of(text) is not None:
+            return text
+        # Identifiers that are no plain names are in the files only.
+        known = [each.id for each in self.summaries() if isinstance(each, AlertSummary)]
+        if text == _LAST and known:
+            return known[-1]
+        meant = [each for each in known if each.startswith(text)] if len(text) >= _LEAST_PREFIX else []
+        if len(meant) > 1:
+            several = ", ".join(meant[:3])
+            raise UnknownAlertError(
+                f"{text!r} is the beginning of {len(meant)} alerts: {several}", hint="give more of it"
+            )
+        if not meant:
+            raise self._unknown(text)
+        return meant[0]
 
     def load(self, alert_id: str) -> ArchivedAlert:
         """Return one alert.

@@ -244,6 +244,20 @@ def test_an_unknown_alert_is_told(store, capsys):
     assert "alerts list" in err
 
 
+def test_the_beginning_of_an_identifier_is_enough_and_last_is_the_newest(tmp_path, capsys):
+    """They are long; what fits several is refused."""
+    archive = AlertArchive(tmp_path)
+    for k, name in enumerate(("0197f0c2-aa", "0197f0c2-ab", "0198")):
+        archive.save(record(20.0 + k, alert_id=name))
+
+    for text, code, wanted in (
+        ("last", 0, "0198"), ("0197f0c2-aa", 0, "0197f0c2-aa"), ("0197f0c2-ab", 0, "0197f0c2-ab"),
+        ("0197", 1, "beginning of 2 alerts"), ("019", 1, "no record"), ("9999", 1, "no record"),
+    ):  # fmt: skip
+        found, out, err = run("show", text, "--store", tmp_path, "--json", capsys=capsys)
+        assert (found, wanted in out + err) == (code, True), text
+
+
 def test_a_verdict_is_kept_and_shown(store, capsys):
     """It is in the list, and the training set reads it."""
     code, out, _ = run("label", "run", "false", "--by", "nurse-4", "--store", store, capsys=capsys)

@@ -28,6 +28,8 @@ from edge.inference.manifest import checked_contents, read_card
 from edge.inference.reproduce import Reproduction, deciding_windows, reproduce
 from edge.messages import Json
 
+_ID = "the alert's identifier as `alerts list` names it, its beginning, or last for the newest"
+
 
 def add_parser(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Add the verb to the command line."""
@@ -51,11 +53,11 @@ def add_parser(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> No
     )
     why.add_argument("--backend", choices=("auto", "litert", "tflite"), default="auto", help="which TFLite runtime")
     for one in (show, why):
-        one.add_argument("id", metavar="ID", help="the alert's identifier, as `alerts list` names it")
+        one.add_argument("id", metavar="ID", help=_ID)
         one.add_argument("--svg", type=Path, metavar="FILE", help="draw the ECG strip to FILE")
         one.add_argument("--png", type=Path, metavar="FILE", help="the same as a PNG (needs rsvg-convert)")
     label = _action(actions, "label", "write down whether an alert was true; training reads it", run_label)
-    label.add_argument("id", metavar="ID")
+    label.add_argument("id", metavar="ID", help=_ID)
     label.add_argument("verdict", choices=[each.value for each in Verdict], help="was it as the alert says?")
     label.add_argument("--by", required=True, metavar="NAME", help="who says so (a role or pseudonym will do)")
 
@@ -81,7 +83,8 @@ def run_list(args: argparse.Namespace) -> int:
 
 def run_show(args: argparse.Namespace) -> int:
     """Show one alert."""
-    archived = _archive(args).load(args.id)
+    archive = _archive(args)
+    archived = archive.load(archive.resolve(args.id))
     words = _words_of_rule(archived)
     files = draw(args, archived, None, words)
     if args.json:
@@ -96,7 +99,8 @@ def run_show(args: argparse.Namespace) -> int:
 
 def run_explain(args: argparse.Namespace) -> int:
     """Explain one alert; a decision that does not come out the same again makes the exit code 1."""
-    archived = _archive(args).load(args.id)
+    archive = _archive(args)
+    archived = archive.load(archive.resolve(args.id))
     explained = _explained(archived, [*args.models, _models(args)], args.backend)
     if explained is None:
         sentences, explanation, repeated = _words_of_rule(archived), None, None
@@ -120,7 +124,7 @@ def run_explain(args: argparse.Namespace) -> int:
         print(f"  {NOT_A_DEVICE}")
         _print_files(files)
         if not files:
-            print(f"  to see it: vitaledge alerts explain {args.id} --svg {args.id}.svg")
+            print(f"  to see it: vitaledge alerts explain {args.id} --svg FILE.svg")
     return EXIT_DONE if repeated is None or repeated.is_exact else EXIT_FAILED
 
 
@@ -129,13 +133,14 @@ def run_label(args: argparse.Namespace) -> int:
     if not args.by.strip():
         raise option_error("--by", "expected who says so, got nothing")
     verdict = Verdict(args.verdict)
-    label = _archive(args).label(args.id, verdict, by=args.by, wall_ns=SystemClock().wall_ns())
+    archive = _archive(args)
+    alert_id = archive.resolve(args.id)
+    label = archive.label(alert_id, verdict, by=args.by, wall_ns=SystemClock().wall_ns())
     if args.json:
-        print(
-            json.dumps({"id": args.id, "label": label.verdict.value, "by": label.by, "at": wall_words(label.wall_ns)})
-        )
+        at = wall_words(label.wall_ns)
+        print(json.dumps({"id": alert_id, "label": label.verdict.value, "by": label.by, "at": at}))
     else:
-        print(f"alert {args.id}: {label.verdict.value}, says {label.by}")
+        print(f"alert {alert_id}: {label.verdict.value}, says {label.by}")
     return EXIT_DONE
 
 

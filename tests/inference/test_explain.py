@@ -279,6 +279,19 @@ def test_another_answer_is_noticed(kept):
     assert (found.n_same, found.largest_lsb) == (2, 1)
 
 
+def test_a_probability_that_differs_in_its_last_bit_is_noticed(kept):
+    """The same bytes of the model, but calibrated otherwise."""
+    before = kept.predictions[1]
+    shares = {**before.probabilities, "V": math.nextafter(before.probabilities["V"], 1.0)}
+    predictions = (kept.predictions[0], replace(before, probabilities=shares), kept.predictions[2])
+    sequences = [window.sequence for window in kept.windows]
+
+    found = reproduce(beat_classifier(), kept.windows, predictions, sequences)
+
+    assert not found.is_exact
+    assert (found.n_same, found.n_decisions_same) == (3, 2)
+
+
 def test_another_window_is_noticed(kept):
     """The same model, but something else shown to it."""
     changed = replace(kept.windows[0], features={**kept.windows[0].features, "rr_to_usual": 1.2, "p_likeness": 1.0})
