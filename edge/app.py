@@ -20,6 +20,8 @@ from edge.acquisition.bridge import BridgeDecoder, BridgeItem, BridgeSettings
 from edge.acquisition.sensor import Sensor, SensorSettings
 from edge.acquisition.serial_port import SerialPort, SerialPortSettings
 from edge.alarm_memory import recall, remember
+from edge.alert_keeper import AlertKeeper
+from edge.alert_watch import AlertWatch
 from edge.assembly import pipeline_settings
 from edge.clock import NS_PER_S, Clock
 from edge.config_sections import Config
@@ -80,6 +82,8 @@ class Bed:
         Tells this bed from all others; the subject by default, which several beds without one do not have.
     model_conditions : callable, optional
         Gives what is wrong with the models of the bed of that name; asked at every tick.
+    watch : AlertWatch, optional
+        Gives alerts their evidence and keeps what they were decided from.
     """
 
     def __init__(
@@ -91,10 +95,12 @@ class Bed:
         *,
         name: str | None = None,
         model_conditions: Callable[[str], list[Condition]] = lambda _: [],
+        watch: AlertWatch | None = None,
     ) -> None:
         self.subject = subject
         self.name = name or subject or "unassigned"
         self._model_conditions = model_conditions
+        self._watch = watch
         self.state = BedState(subject or "unassigned")
         self.identities: dict[str, SensorIdentity] = {}
         self.n_corrupt = 0
@@ -171,9 +177,12 @@ class Bed:
     def finish(self) -> None:
         """Hand on what was held back, before the service stops."""
         self._settle(self._pipeline.finish())
+        if self._watch is not None:
+            self._watch.finish()
 
     def _settle(self, findings: Iterable[Finding]) -> None:
-        for finding in findings:
+        for each in findings:
+            finding = each if self._watch is None else self._watch.observe(each)
             if isinstance(finding, Corrupt):
                 self.n_corrupt += 1
             elif isinstance(finding, Gap):
@@ -254,6 +263,7 @@ class Runtime:
             refused={name: refused.why for name, refused in self.models.refused.items()},
             rolled_back=starts.rolled_back,
         )
+        self._alert_keeper = AlertKeeper(config)
         settings = pipeline_settings(config, self.models)
 
         def bed(subject: str | None, name: str) -> Bed:
@@ -263,7 +273,8 @@ class Runtime:
                 make_classifiers=lambda: self.model_service.classifiers(name),
             )
             conditions = self.model_service.conditions
-            return Bed(subject, pipeline, delivery, on_finding, name=name, model_conditions=conditions)
+            watch = self._alert_keeper.watch(name, delivery.to_wall_ns)
+            return Bed(subject, pipeline, delivery, on_finding, name=name, model_conditions=conditions, watch=watch)
 
         self.beds: dict[str, Bed] = {subject.id: bed(subject.id, subject.id) for subject in config.subject}
         # Data of a sensor that nobody is bound to is kept apart, published without a subject, and never mixed.
@@ -315,6 +326,7 @@ class Runtime:
             await asyncio.to_thread(self.model_service.stop)
             for bed in self.all_beds():
                 bed.finish()
+            await asyncio.to_thread(self._alert_keeper.stop)
             # Nothing new comes now, so what is on its way gets a moment; the rest stays on disk.
             await self._delivery.drained(self._drain_patience_s, at_most_s=_STOP_AT_MOST_S)
             await self._delivery.stop(self.health())
@@ -323,6 +335,10 @@ class Runtime:
     def health(self) -> dict[str, Json]:
         """Return the figures that are published as ``health``."""
         return health_metrics(self, self._delivery.view(), self._clock, self._started_at_ns)
+
+    def alert_records(self) -> dict[str, Json]:
+        """Return what became of the records that explain alerts, for ``health``."""
+        return self._alert_keeper.as_json()
 
     def _notice(self, notice: Notice) -> None:
         for bed in self.all_beds():

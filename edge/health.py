@@ -37,6 +37,7 @@ def health_metrics(runtime: Runtime, delivery: DeliveryView, clock: Clock, start
         "sensors": {sensor.section.id: sensor_metrics(sensor) for sensor in runtime.sensors},
         "unassigned_sensors": [*sorted(runtime.unassigned)],
         "alerts_open": sum(len(bed.state.open_alerts()) for bed in runtime.all_beds()),
+        "alert_records": runtime.alert_records(),
         "delivery": delivery.as_json(),
     }
 

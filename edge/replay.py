@@ -17,6 +17,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 
+from edge.alert_watch import AlertWatch
 from edge.app import LATENESS_S, Bed
 from edge.assembly import broker_words, mqtt_settings, pipeline_settings
 from edge.clock import NS_PER_S, Clock, ManualClock, SystemClock
@@ -130,6 +131,15 @@ class Replay:
         return self._source.name
 
     @property
+    def config(self) -> Config:
+        """The configuration whose stages it runs through."""
+        return self._config
+
+    def to_wall_ns(self, at_ns: int) -> int:
+        """Return an instant of the recording as nanoseconds since 1970; one without a date begins there."""
+        return (self._source.start_wall_ns or 0) + at_ns
+
+    @property
     def stream(self) -> str:
         """The stream whose samples annotations count."""
         return self._source.stream
@@ -190,7 +200,8 @@ class Replay:
         )
         pipeline = self._pipeline(lambda: str(uuid.uuid4()))
         # Under a name of its own: the alerts that a live bed has open are not those of a recording.
-        bed = Bed(self._subject, pipeline, delivery, _both(tally.note, take), name="replay")
+        watch = AlertWatch("replay", self.to_wall_ns, lambda _: None)
+        bed = Bed(self._subject, pipeline, delivery, _both(tally.note, take), name="replay", watch=watch)
         await delivery.start(lambda: ([], self._models.statuses()))
         async with asyncio.TaskGroup() as tasks:
             sending = tasks.create_task(delivery.run(), name="delivery")

@@ -11,6 +11,8 @@ import sys
 from collections.abc import Iterable
 from pathlib import Path
 
+from edge.alert_keeper import AlertKeeper
+from edge.alert_watch import AlertWatch
 from edge.annotation_file import AnnotationWriter
 from edge.cli.options import (
     EXIT_DONE,
@@ -44,6 +46,9 @@ def add_parser(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> No
     )
     parser.add_argument(
         "--numerics", type=Path, metavar="FILE.csv", help="write one row a second: every vital or empty"
+    )
+    parser.add_argument(
+        "--alerts", type=Path, metavar="DIR", help="keep in DIR what every alert was decided from (vitaledge alerts)"
     )
     parser.add_argument(
         "--columns", default="", metavar="NAME=KIND,…", help="what is what: II=ecg,PLETH=ppg,AX=acc_x …"
@@ -99,6 +104,13 @@ class _Sinks:
         self._numerics: NumericsWriter | None = None
         self.files: list[Path] = []
         self._tells = not args.json
+        self._watch: AlertWatch | None = None
+        if args.alerts is not None:
+            keeper = AlertKeeper(replay.config, args.alerts)
+            self._watch = keeper.watch(replay.name, replay.to_wall_ns)
+            stack.callback(keeper.stop)
+            stack.callback(self._watch.finish)
+            self.files.append(args.alerts)
         if args.annotate is not None:
             try:  # now, and not after an hour of replay
                 args.annotate.mkdir(parents=True, exist_ok=True)
@@ -112,6 +124,8 @@ class _Sinks:
 
     def take(self, finding: Finding) -> None:
         """Write one finding down."""
+        if self._watch is not None:
+            self._watch.observe(finding)
         match finding:
             case ClassifiedBeat() | Pulse() | RhythmChange() | Quality() if self.annotations is not None:
                 self.annotations.add(finding)
