@@ -33,6 +33,8 @@ _LOG = logging.getLogger(__name__)
 
 _NS_PER_S = 1_000_000_000
 _PLAIN_ID = re.compile(r"[A-Za-z0-9._-]{1,80}\Z")
+# Characters of the instant with which a name begins.
+_STAMP = 18
 _LAST = "last"
 _LEAST_PREFIX = 4
 _HEAD = f'{{"format": "{FORMAT}", '.encode()
@@ -263,10 +265,10 @@ class AlertArchive:
         return sorted(path for path in self._folder.glob("*.json") if path.is_file())
 
     def _path_of(self, alert_id: str) -> Path | None:
+        """Return the record of an alert; the newest, should a replay have given its identifier again."""
         end = f"-{_safe(alert_id)}.json"
-        return next(
-            (path for path in self._files() if path.name.endswith(end) and len(path.name) == 18 + len(end)), None
-        )
+        fitting = [path for path in self._files() if path.name.endswith(end) and len(path.name) == _STAMP + len(end)]
+        return fitting[-1] if fitting else None
 
     def _unknown(self, alert_id: str) -> UnknownAlertError:
         n = len(self._files())

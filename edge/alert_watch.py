@@ -165,7 +165,9 @@ class AlertWatch:
 
     def _complete(self, alert_id: str) -> None:
         waiting = self._waiting.pop(alert_id)
-        self._save(self._record(waiting.alert, waiting.stream))
+        record = self._record(waiting.alert, waiting.stream)
+        # Not at once with the alert, which must not wait for an average of a minute and a half.
+        self._save(replace(record, usual=self._streams[waiting.stream].usual_beat()))
 
     def _stream_of(self, alert: Alert) -> tuple[str, str] | None:
         """Return the ECG that the alert speaks of; where it does not say, the one with the last beat."""
@@ -201,7 +203,6 @@ class AlertWatch:
             windows=windows,
             predictions=tuple(item for item in memory.predictions if (item.model, item.sequence) in shown),
             strip=memory.strip(start_ns, end_ns),
-            usual=memory.usual_beat(),
             beats=tuple(item for item in memory.beats.values() if item.beat.at_ns <= end_ns),
             qualities=tuple(item for item in memory.qualities if start_ns < item.at_ns <= end_ns + NS_PER_S),
         )

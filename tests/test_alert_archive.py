@@ -77,6 +77,17 @@ def test_saving_again_replaces_the_evidence_and_keeps_the_log(archive, records):
     assert archive.load("a-0").state == "closed"
 
 
+def test_an_identifier_that_was_given_again_means_the_newest(archive):
+    """Every replay counts its alerts from one."""
+    archive.save(record(20.0))
+    archive.save(record(50.0))
+
+    archive.note(alert(revision=2, state=AlertState.CLOSED), 5)
+
+    assert archive.load("a-1").record.alert.at_ns == 50 * 10**9
+    assert [each.state for each in archive.entries()] == ["raised", "closed"]
+
+
 def test_later_revisions_change_the_state_and_not_the_evidence(archive, records):
     """The file of the evidence is not touched."""
     path = archive.save(records[0])

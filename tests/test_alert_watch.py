@@ -177,8 +177,9 @@ def test_the_usual_beat_is_the_median_of_normal_ones(watch, kept):
     feed(watch, until_s=20.0)
 
     watch.observe(alert(20.0))
+    watch.finish()
 
-    usual = kept.records[0].usual
+    usual = kept.records[1].usual
     assert usual.values_uv[usual.r, 0] == pytest.approx(1000, abs=30)
     assert len(usual.values_uv) == 200
 
@@ -188,8 +189,9 @@ def test_without_beats_there_is_no_usual_one(watch, kept):
     watch.observe(block(0.0, heart(10.0)[0]))
 
     watch.observe(alert(9.0))
+    watch.finish()
 
-    assert kept.records[0].usual is None
+    assert [record.usual for record in kept.records] == [None, None]
     assert kept.records[0].strip is not None
 
 
