@@ -173,8 +173,8 @@ def test_a_beat_whose_class_is_not_decided_yet_is_not_called_normal(watch, kept)
 
 
 def test_the_usual_beat_is_the_median_of_normal_ones(watch, kept):
-    """Odd beats are no part of it."""
-    feed(watch, until_s=20.0)
+    """Odd beats are no part of it, even where they are the most; nor are early ones and doubtful ones."""
+    feed(watch, until_s=20.0, odd=tuple(k for k in range(25) if k % 3))
 
     watch.observe(alert(20.0))
     watch.finish()
@@ -182,6 +182,21 @@ def test_the_usual_beat_is_the_median_of_normal_ones(watch, kept):
     usual = kept.records[1].usual
     assert usual.values_uv[usual.r, 0] == pytest.approx(1000, abs=30)
     assert len(usual.values_uv) == 200
+
+
+def test_beats_that_are_called_normal_but_look_odd_are_no_part_of_the_usual_one(watch, kept):
+    """A rule that has no opinion calls everything normal."""
+    odd = tuple(k for k in range(25) if k % 3)
+    _, peaks = heart(40.0)
+    feed(watch, until_s=20.0, odd=odd)
+    for k in odd:
+        watch.observe(classified(float(peaks[k]), "N", similarity=0.2))
+
+    watch.observe(alert(20.0))
+    watch.finish()
+
+    usual = kept.records[1].usual
+    assert usual.values_uv[usual.r, 0] == pytest.approx(1000, abs=30)
 
 
 def test_without_beats_there_is_no_usual_one(watch, kept):
