@@ -198,6 +198,8 @@ def _regular_file(path: Path, most: int, *, is_link_followed: bool = False) -> b
 def _zip_reader(content: bytes, source: str) -> Read:
     """Return what reads the files of a zip; a name that could be two files, or leads elsewhere, is refused at once."""
     try:
+        if content.count(_ZIP_ENTRY) > 2 * MAX_ZIP_ENTRIES:  # `zipfile` makes half a kilobyte of each at once
+            raise zipfile.BadZipFile(f"expected at most {MAX_ZIP_ENTRIES} files")
         archive = zipfile.ZipFile(io.BytesIO(content))
     except _ZIP_FAULTS as error:
         message = f"{source}: is no zip that can be read: {error}"
@@ -238,6 +240,8 @@ def _zip_fault(entries: Sequence[zipfile.ZipInfo]) -> str:
 
 
 _ENCRYPTED = 1
+_ZIP_ENTRY = b"PK\x01\x02"
+"""Before each entry of the directory at the end of a zip; what looks like one inside a model is allowed for."""
 _ZIP_FAULTS = (
     zipfile.BadZipFile,
     zipfile.LargeZipFile,

@@ -157,6 +157,31 @@ def add_model(*names: str) -> bytes:
     return builder.build([first, second], [total])
 
 
+def shape_model(*, n_inputs: int = 1, n_outputs: int = 1, scale: float | None = 0.1) -> bytes:
+    """Return a model that copies its first input to its outputs; the other inputs lead nowhere."""
+    from ai_edge_litert import schema_py_generated as schema
+
+    builder = _Builder(schema)
+    inputs = [builder.tensor(f"i{n}", (1, 4), schema.TensorType.INT8, scale) for n in range(n_inputs)]
+    outputs = [builder.tensor(f"o{n}", (1, 4), schema.TensorType.INT8, scale) for n in range(n_outputs)]
+    for output in outputs:
+        builder.operator(
+            schema.BuiltinOperator.RESHAPE,
+            inputs[:1],
+            [output],
+            schema.BuiltinOptions.ReshapeOptions,
+            reshape_options(schema, (1, 4)),
+            version=1,
+        )
+    return builder.build(inputs, outputs)
+
+
+def reshape_options(schema, shape):
+    options = schema.ReshapeOptionsT()
+    options.newShape = list(shape)
+    return options
+
+
 def uint8_model() -> bytes:
     """Return a model with int8 in and uint8 out."""
     from ai_edge_litert import schema_py_generated as schema

@@ -270,6 +270,15 @@ class TestZip:
     def test_thousands_of_entries(self, tmp_path, files):
         assert reason(self.pack(tmp_path, files | {f"f{n}": b"" for n in range(200)})) is ModelFault.FORMAT
 
+    def test_a_million_entries(self, tmp_path):
+        """Refused before a list of them takes all the memory."""
+        entry = b"PK\1\2" + bytes(42)
+        end = b"PK\5\6" + bytes(6) + (65535).to_bytes(2, "little") + (1_000_000 * 46).to_bytes(4, "little") + bytes(6)
+        (tmp_path / "b.zip").write_bytes(1_000_000 * entry + end)
+
+        with pytest.raises(ModelContractError, match="expected at most 100 files"):
+            load_bundle(tmp_path / "b.zip", TRUST)
+
     def test_an_encrypted_entry(self, tmp_path, files):
         path = self.pack(tmp_path, files)
         content = bytearray(path.read_bytes())

@@ -18,6 +18,7 @@ from tests.fakes.tiny_model import (
     classifier_model,
     linear_answer,
     quantize_model,
+    shape_model,
     two_input_model,
     uint8_model,
 )
@@ -143,6 +144,21 @@ class TestSeveralInputs:
 
     def test_the_decoration_of_the_converter_is_no_part_of_a_name(self):
         assert set(Interpreter(add_model("serving_default_a:0", "b:0")).inputs) == {"a", "b"}
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"n_outputs": 2}, "expected a model with one output, got 2"),
+        ({"n_inputs": 17}, "expected a model with 1 to 16 inputs, got 17"),
+        ({"scale": None}, "input 'i0': expected int8 with one scale, got int8 with 0 scales"),
+        ({"scale": 1e37}, r"input 'i0': expected 1\.17549e-38 <= scale <= 1e\+36"),
+    ],
+)
+def test_a_model_of_another_form_is_refused(changes, words):
+    """What the card cannot describe, the runtime does not run."""
+    with pytest.raises(ModelContractError, match=words):
+        Interpreter(shape_model(**changes))
 
 
 def test_a_model_of_another_integer_type_is_refused():
