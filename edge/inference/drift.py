@@ -22,6 +22,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from edge.inference.card import ModelCard
+from edge.inference.window_stage import UNANSWERED
 from edge.messages import Json, Prediction, Window
 
 _NS_PER_S = 1_000_000_000
@@ -29,8 +30,8 @@ _LEAST_SHARE = 0.001
 _LONGEST_STEP_NS = 10 * _NS_PER_S
 _N_STREAMS = 100
 _MOST_STRETCHES = 10
-POOR_SIGNAL = frozenset({"low-quality", "missing-samples", "flat", "window-mismatch"})
-"""Abstentions that say something of the signal and nothing of the model."""
+NOT_ITS_OWN = UNANSWERED | {"low-quality", "missing-samples", "flat", "window-mismatch"}
+"""Abstentions that say something of the signal or the machine, and nothing of the model."""
 _NO_LABEL = ""
 
 
@@ -220,7 +221,7 @@ class Drift:
         if stream in evidence.last_ns or len(evidence.last_ns) < _N_STREAMS:
             evidence.last_ns[stream] = prediction.at_ns
         present.duration_ns += step_ns if 0 < step_ns <= _LONGEST_STEP_NS else 0
-        if prediction.label is None and prediction.absent in POOR_SIGNAL:
+        if prediction.label is None and prediction.absent in NOT_ITS_OWN:
             return
         label = prediction.label or _NO_LABEL
         if label in present.labels or len(present.labels) < _N_STREAMS:

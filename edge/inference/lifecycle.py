@@ -23,7 +23,7 @@ from edge.inference.classifier import Classifier, ClassifierSettings
 from edge.inference.interpreter import Interpreter
 from edge.inference.supervision import InThread, Supervision, WorkerState
 from edge.inference.trust import TrustedKeys
-from edge.inference.window_stage import InferenceCounts, WindowStage
+from edge.inference.window_stage import DROPPED, FAILED, LATE, InferenceCounts, WindowStage, unanswered
 from edge.messages import Prediction, Window
 
 __all__ = [
@@ -211,11 +211,15 @@ class InferenceWorker:
             if self._is_stopping:
                 self._count(n_submitted=1, n_abandoned=1)
                 return
+            if self._is_running_late:  # nobody knows when that one comes back: the rule decides on this one now
+                self._count(n_submitted=1, n_late=1)
+                self._results.append(unanswered(window, LATE))
+                return
             job = _Job(window, self._clock.monotonic_ns() + self._deadline_ns, self._reset)
             self._reset = None
             self._waiting.append(job)
             if len(self._waiting) > self._queue_size:
-                self._pass_on(self._waiting.popleft())
+                self._pass_over(self._waiting.popleft(), DROPPED)
                 n_dropped = 1
             self._count(n_submitted=1, n_dropped=n_dropped)
             self._counts = replace(self._counts, peak_queued=max(self._counts.peak_queued, len(self._waiting)))
@@ -229,7 +233,7 @@ class InferenceWorker:
             self._reset = reason
 
     def results(self) -> list[Prediction]:
-        """Return what has been answered in time since the last call, oldest first."""
+        """Return what has been answered in time since the last call, and, without a label, what will not be."""
         with self._changed:
             self._mark_late()
             found = list(self._results)
@@ -284,7 +288,7 @@ class InferenceWorker:
                 job = self._waiting.popleft()
                 if self._clock.monotonic_ns() > job.due_ns:  # waited behind a slow one; newer windows matter more
                     self._count(n_late=1)
-                    self._pass_on(job)
+                    self._pass_over(job, LATE)
                     self._changed.notify_all()
                     continue
                 self._running, self._is_running_late = job, False
@@ -297,8 +301,9 @@ class InferenceWorker:
                 fault = f"{type(error).__name__}: {error}"
             self._finish(predictions, fault)
 
-    def _pass_on(self, job: _Job) -> None:
-        """Let a window that is not shown hand its reset to the one after it."""
+    def _pass_over(self, job: _Job, reason: str) -> None:
+        """Say that a window is not shown, and let it hand its reset to the one after it."""
+        self._results.append(unanswered(job.window, reason))
         if job.reset is None:
             return
         if self._waiting:
@@ -309,8 +314,9 @@ class InferenceWorker:
     def _finish(self, predictions: list[Prediction], fault: str) -> None:
         with self._changed:
             self._mark_late()
-            if fault:
-                self._count(n_failed=0 if self._is_running_late else 1)
+            if fault and not self._is_running_late and self._running is not None:
+                self._count(n_failed=1)
+                self._results.append(unanswered(self._running.window, FAILED))
             elif not self._is_running_late:
                 self._count(n_done=1)
                 self._results.extend(predictions)
@@ -323,12 +329,19 @@ class InferenceWorker:
             _LOG.info("inference.recovered")
 
     def _mark_late(self) -> None:
-        """Notice, whoever looks first, that the window in work has passed its deadline."""
-        job = self._running
-        if job is not None and not self._is_running_late and self._clock.monotonic_ns() > job.due_ns:
+        """Notice, whoever looks first, that windows have passed their deadline: the one in work, and those behind it."""
+        job, now_ns, n_late = self._running, self._clock.monotonic_ns(), 0
+        if job is not None and not self._is_running_late and now_ns > job.due_ns:
             self._is_running_late = True
-            self._count(n_late=1)
-            _LOG.warning("inference.late deadline_s=%.3f", self._deadline_ns / NS_PER_S)
+            self._results.append(unanswered(job.window, LATE))
+            n_late = 1
+        while job is not None and self._waiting and now_ns > self._waiting[0].due_ns:
+            self._pass_over(self._waiting.popleft(), LATE)
+            n_late += 1
+        if n_late:
+            self._count(n_late=n_late)
+            self._changed.notify_all()
+            _LOG.warning("inference.late n_windows=%d deadline_s=%.3f", n_late, self._deadline_ns / NS_PER_S)
 
     def _count(self, **more: int) -> None:
         self._counts = replace(

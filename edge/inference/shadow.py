@@ -11,7 +11,7 @@ from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from edge.inference.window_stage import WindowStage, poll
+from edge.inference.window_stage import UNANSWERED, WindowStage, poll
 from edge.messages import Json, Prediction, Window
 
 _NS_PER_S = 1_000_000_000
@@ -263,6 +263,9 @@ class Beside:
             for prediction in predictions:
                 key = (prediction.sensor, prediction.stream, prediction.at_ns)
                 match = other.pop(key, None)
+                if match is not None and UNANSWERED & {prediction.absent, match.absent}:
+                    self._agreement.n_unpaired += 1
+                    continue
                 if match is not None:
                     self._agreement.add(*((prediction, match) if side == 0 else (match, prediction)))
                     continue

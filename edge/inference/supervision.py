@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Protocol
 
-from edge.inference.window_stage import InferenceCounts
+from edge.inference.window_stage import HUNG, InferenceCounts, unanswered
 from edge.messages import Prediction, Window
 
 _NS_PER_S = 1_000_000_000
@@ -130,6 +130,7 @@ class InThread:
         self.watch()
         if self._worker is None:
             self._past += InferenceCounts(n_submitted=1, n_abandoned=1)
+            self._left_over.append(unanswered(window, HUNG))
         else:
             self._worker.submit(window)
         return self.poll()

@@ -8,6 +8,8 @@ from typing import Protocol, runtime_checkable
 
 from edge.messages import Json, Prediction, Window
 
+_NS_PER_S = 1_000_000_000
+
 
 class WindowStage(Protocol):
     """What looks at windows: `Classifier`, or anything of its shape."""
@@ -37,6 +39,31 @@ class PolledStage(Protocol):
 def poll(stage: WindowStage) -> list[Prediction]:
     """Return what a stage has answered since its last `push` or `poll`; nothing of one that answers at once."""
     return stage.poll() if isinstance(stage, PolledStage) else []
+
+
+LATE, DROPPED, FAILED, HUNG = "late", "dropped", "failed", "hung"
+UNANSWERED = frozenset({LATE, DROPPED, FAILED, HUNG})
+"""`Prediction.absent` where the model did not answer at all: it says something of the machine, and nothing of the model."""
+
+
+def unanswered(window: Window, reason: str) -> Prediction:
+    """Return what stands in place of an answer that will not come, so that nobody waits for it.
+
+    Its instant is the one that `Classifier` gives: of a beat, its R peak; else the end of the window.
+    """
+    is_beat = window.model == "beat" and len(window.beats) == 1
+    end_ns = window.start_ns + round(window.values.shape[0] / window.rate_hz * _NS_PER_S)
+    return Prediction(
+        at_ns=window.beats[0].at_ns if is_beat else end_ns,
+        label=None,
+        probabilities={},
+        bundle_sha256="",
+        absent=reason,
+        model=window.model,
+        sensor=window.sensor,
+        stream=window.stream,
+        sequence=window.sequence,
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

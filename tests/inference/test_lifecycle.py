@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import logging
 import threading
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from edge.clock import ManualClock
 from edge.errors import ModelContractError, ModelFault
-from edge.inference.lifecycle import InferenceWorker, ModelDemands, open_classifier, open_model
-from edge.messages import Prediction, Window
+from edge.inference.lifecycle import InferenceCounts, InferenceWorker, ModelDemands, open_classifier, open_model
+from edge.messages import Beat, Prediction, Window
 from tests.fakes.tiny_model import (
     N_SAMPLES,
     OUTPUT_CARD,
@@ -50,8 +51,9 @@ class ScriptedModel:
         self.seen.append(item.sequence)
         self.has_begun.release()
         assert self.may_answer.acquire(timeout=PATIENCE_S)
-        if self.faults:
-            raise self.faults.pop(0)
+        fault = self.faults.pop(0) if self.faults else None
+        if fault:
+            raise fault
         return [Prediction(at_ns=item.sequence, label="N", probabilities={}, bundle_sha256="")]
 
     def reset(self, reason):
@@ -84,7 +86,13 @@ def worker(model, clock):
 
 
 def answered(worker):
-    return [prediction.at_ns for prediction in worker.results()]
+    """Return the numbers of the windows that the model itself answered."""
+    return [prediction.at_ns for prediction in worker.results() if prediction.label]
+
+
+def not_answered(worker):
+    """Return the number and the reason of those that it will not answer."""
+    return [(prediction.sequence, prediction.absent) for prediction in worker.results() if not prediction.label]
 
 
 # --- opening ------------------------------------------------------------------------------------------------
@@ -199,8 +207,49 @@ def test_a_hung_model_is_noticed_and_holds_up_nothing(worker, model, clock, capl
 
     assert statuses == ["scripted: late"] * 2
     assert worker.counts().n_late == 1
-    assert [record.getMessage() for record in caplog.records] == ["inference.late deadline_s=2.000"]
-    assert worker.results() == []
+    assert [record.getMessage() for record in caplog.records] == ["inference.late n_windows=1 deadline_s=2.000"]
+    assert not_answered(worker) == [(1, "late")]
+
+
+def test_nobody_waits_for_an_answer_that_will_not_come(worker, model, clock):
+    """Each window without an answer is told with its reason: at the deadline, when it is dropped, when the model raises.
+
+    A rule that waits for the class of a beat decides then, and not seconds later.
+    """
+    model.faults = [None, RuntimeError("no way")]
+    worker.submit(window(1))
+    model.wait_begun()
+    for sequence in (2, 3, 4):
+        worker.submit(window(sequence))
+    at_once = not_answered(worker)
+    clock.advance(2.1)
+    at_the_deadline = not_answered(worker)
+    model.may_answer.release(2)
+    assert worker.wait_idle(PATIENCE_S)
+    worker.submit(window(5))
+    assert worker.wait_idle(PATIENCE_S)
+
+    assert at_once == [(2, "dropped")]
+    assert at_the_deadline == [(1, "late"), (3, "late"), (4, "late")]
+    assert not_answered(worker) == [(5, "failed")]
+    assert worker.counts() == InferenceCounts(n_submitted=5, n_dropped=1, n_late=3, n_failed=1, peak_queued=2)
+
+
+def test_what_stands_for_an_answer_is_about_the_same_instant(worker, model, clock):
+    """Of a beat its R peak, of a rhythm the end of its window: where the model's own answer would be."""
+    beat = Beat(sensor="bed", stream="ecg", at_ns=777, sequence=3, rr_ms=None, quality=1.0)
+    worker.submit(replace(window(1), model="beat", beats=(beat,)))
+    model.wait_begun()
+    worker.submit(replace(window(2), model="rhythm", beats=(beat,), start_ns=10**9))
+    clock.advance(2.1)
+
+    found = worker.results()
+
+    assert [each.at_ns for each in found] == [777, 10**9 + N_SAMPLES * 10**9 // int(RATE_HZ)]
+    assert [(each.model, each.sensor, each.stream) for each in found] == [
+        ("beat", "bed", "ecg"),
+        ("rhythm", "bed", "ecg"),
+    ]
 
 
 def test_an_answer_after_the_deadline_is_thrown_away(worker, model, clock):
@@ -220,19 +269,23 @@ def test_an_answer_after_the_deadline_is_thrown_away(worker, model, clock):
     assert worker.status() == "scripted"
 
 
-def test_a_window_that_waited_too_long_is_not_begun(worker, model, clock):
-    """After a hang the worker catches up with the present."""
+def test_what_comes_while_an_answer_is_late_is_not_kept_waiting(worker, model, clock):
+    """Neither the window behind it nor a new one: rules decide at once, and after the hang the present is looked at."""
     worker.submit(window(1))
     model.wait_begun()
     worker.submit(window(2))
     clock.advance(2.1)
     worker.submit(window(3))
+    told = not_answered(worker)
 
     model.may_answer.release(2)
     assert worker.wait_idle(PATIENCE_S)
+    worker.submit(window(4))
+    assert worker.wait_idle(PATIENCE_S)
 
-    assert answered(worker) == [3]
-    assert worker.counts().n_late == 2
+    assert told == [(1, "late"), (2, "late"), (3, "late")]
+    assert answered(worker) == [4]
+    assert worker.counts().n_late == 3
 
 
 def test_a_model_that_raises_is_counted_and_the_next_window_is_tried(worker, model, caplog):
@@ -311,12 +364,14 @@ def test_a_gap_is_not_lost_with_the_window_that_is(worker, model, clock):
     worker.reset("gap")
     for sequence in (2, 3, 4):  # 2 is pushed out
         worker.submit(window(sequence))
-    clock.advance(2.1)
-    worker.submit(window(5))  # pushes out 3; 4 is too late
+    clock.advance(2.1)  # 3 and 4 are too late
+    worker.submit(window(5))  # not kept waiting
     model.may_answer.release(5)
     assert worker.wait_idle(PATIENCE_S)
+    worker.submit(window(6))
+    assert worker.wait_idle(PATIENCE_S)
 
-    assert model.seen == [1, "gap", 5]
+    assert model.seen == [1, "gap", 6]
 
 
 def test_stopping_finishes_the_window_in_work_and_leaves_the_rest(worker, model):

@@ -174,6 +174,20 @@ def test_a_hung_shadow_holds_up_nobody():
     assert agreement.n_unpaired >= 200 - 64 - 2
 
 
+def test_a_window_that_one_did_not_answer_is_not_compared():
+    """A machine that is too slow for two models says nothing of either."""
+    agreement = Agreement()
+    silent = Says(None)
+    silent.push = lambda item: [
+        Prediction(at_ns=item.sequence, label=None, probabilities={}, bundle_sha256="", absent="late")
+    ]
+
+    for number in range(3):
+        Beside(Says("N"), silent, agreement).push(window(number))
+
+    assert (agreement.n_compared, agreement.n_unpaired) == (0, 3)
+
+
 def test_answers_are_paired_whichever_comes_first():
     """Each in its own thread; the pairs are of the same window all the same."""
     clock, agreement = ManualClock(), Agreement()

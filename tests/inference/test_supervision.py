@@ -78,7 +78,7 @@ def test_a_hung_thread_is_left_behind_and_another_tried_after_a_while(bench):
     bench.clock.advance(DEADLINE_S + HUNG_S + 0.25)
 
     states = [bench.stage.watch()]
-    bench.stage.push(window(2))  # meanwhile nobody looks at it
+    meanwhile = [(each.sequence, each.absent) for each in bench.stage.push(window(2))]
     bench.clock.advance(AGAIN_S - 1)
     states.append(bench.stage.watch())
     left = bench.stage.status()
@@ -89,6 +89,7 @@ def test_a_hung_thread_is_left_behind_and_another_tried_after_a_while(bench):
     assert bench.workers[1].wait_idle(PATIENCE_S)
 
     assert states == [WorkerState.LEFT, WorkerState.LEFT, WorkerState.WORKING]
+    assert meanwhile == [(1, "late"), (2, "hung")]  # nobody waits for what will not come
     assert left == "scripted: hung, tried again soon"
     assert [each.at_ns for each in [*found, *bench.stage.poll()]] == [3]
     assert bench.stage.counts() == InferenceCounts(
@@ -108,7 +109,7 @@ def test_when_the_second_hangs_too_rules_go_on_alone(bench):
     bench.clock.advance(100 * AGAIN_S)
 
     assert bench.stage.watch() is WorkerState.GIVEN_UP
-    assert bench.stage.push(window(9)) == []
+    assert [each.absent for each in bench.stage.push(window(9))][-1] == "hung"
     assert bench.stage.status() == "scripted: hung, rules alone"
     assert len(bench.models) == 2
     assert bench.stage.counts().n_hung == 2
@@ -126,7 +127,7 @@ def test_what_a_hung_thread_had_answered_before_is_not_lost(bench):
     bench.clock.advance(DEADLINE_S + HUNG_S + 0.25)
     bench.stage.watch()
 
-    assert [each.at_ns for each in [*found, *bench.stage.poll()]] == [1]
+    assert [each.at_ns for each in [*found, *bench.stage.poll()] if each.label] == [1]
 
 
 def test_what_a_hung_model_says_at_last_is_thrown_away(bench):
@@ -134,10 +135,12 @@ def test_what_a_hung_model_says_at_last_is_thrown_away(bench):
     bench.hang()
     bench.clock.advance(DEADLINE_S + HUNG_S + 0.25)
     bench.stage.watch()
+    told = [each.absent for each in bench.stage.poll()]
 
     bench.models[0].may_answer.release()
     assert bench.workers[0].stop(PATIENCE_S)
 
+    assert told == ["late"]
     assert bench.stage.poll() == []
 
 
