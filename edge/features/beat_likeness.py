@@ -18,24 +18,16 @@ _MS = 1000.0
 NAMES = (
     "qrs_likeness",
     "p_likeness",
-    "t_likeness",
     "beat_likeness",
     "qrs_difference",
     "p_difference",
     "t_difference",
     "qrs_swing_ratio",
     "qrs_area_ratio",
-    "qrs_slope_ratio",
     "qrs_spread_ms",
     "qrs_spread_ratio",
-    "qrs_top",
-    "qrs_bottom",
-    "t_level",
     "t_level_difference",
-    "p_swing",
     "p_swing_ratio",
-    "p_best_likeness",
-    "p_best_shift_ms",
 )
 """What `compare` returns, in this order; NaN is unknown."""
 
@@ -59,42 +51,21 @@ def compare(curve: Curve, template: Curve, waves: Waves) -> dict[str, float]:
     qrs, usual_qrs = beat[waves.qrs], usual[waves.qrs]
     p, usual_p = beat[waves.p], usual[waves.p]
     t, usual_t = beat[waves.t], usual[waves.t]
-    best, shift = _best_p(beat, usual_p, waves.p)
     spread, usual_spread = _MS * slope_spread(qrs) / waves.rate_hz, _MS * slope_spread(usual_qrs) / waves.rate_hz
     return {
         "qrs_likeness": _correlation(qrs, usual_qrs),
         "p_likeness": _correlation(p, usual_p),
-        "t_likeness": _correlation(t, usual_t),
         "beat_likeness": _correlation(beat, usual),
         "qrs_difference": _rms(qrs - usual_qrs) / scale,
         "p_difference": _rms((p - p.mean()) - (usual_p - usual_p.mean())) / scale,
         "t_difference": _rms((t - t.mean()) - (usual_t - usual_t.mean())) / scale,
         "qrs_swing_ratio": float(np.ptp(qrs)) / scale,
         "qrs_area_ratio": float(np.abs(qrs).sum()) / max(float(np.abs(usual_qrs).sum()), _LEAST_NORM),
-        "qrs_slope_ratio": _slope(qrs) / max(_slope(usual_qrs), _LEAST_NORM),
         "qrs_spread_ms": spread,
         "qrs_spread_ratio": spread / max(usual_spread, 1.0),
-        "qrs_top": float(qrs.max()) / scale,
-        "qrs_bottom": float(qrs.min()) / scale,
-        "t_level": float(t.mean()) / scale,
         "t_level_difference": float(t.mean() - usual_t.mean()) / scale,
-        "p_swing": float(np.ptp(p)) / scale,
         "p_swing_ratio": float(np.ptp(p)) / max(float(np.ptp(usual_p)), _LEAST_NORM),
-        "p_best_likeness": best,
-        "p_best_shift_ms": shift * 1000.0 / waves.rate_hz,
     }
-
-
-def _best_p(beat: Curve, usual_p: Curve, p: slice) -> tuple[float, float]:
-    """Return the best correlation of the usual P wave with what lies before the QRS complex, and how much earlier."""
-    n = len(usual_p)
-    parts = np.lib.stride_tricks.sliding_window_view(beat[: p.stop], n)
-    parts = parts - parts.mean(axis=1, keepdims=True)
-    pattern = usual_p - usual_p.mean()
-    norms = np.sqrt(np.einsum("sk,sk->s", parts, parts) * pattern.dot(pattern))
-    scores = np.einsum("sk,k->s", parts, pattern) / np.maximum(norms, _LEAST_NORM)
-    best = int(np.argmax(scores))
-    return float(scores[best]), float(p.start - best)
 
 
 def _correlation(a: Curve, b: Curve) -> float:
@@ -105,7 +76,3 @@ def _correlation(a: Curve, b: Curve) -> float:
 
 def _rms(values: Curve) -> float:
     return math.sqrt(float(values.dot(values)) / len(values))
-
-
-def _slope(values: Curve) -> float:
-    return float(np.abs(np.diff(values)).max())

@@ -29,34 +29,35 @@ NS_PER_S = 1_000_000_000
 _NS_PER_MS = 1_000_000
 
 FORM_NAMES = (
-    "form_likeness",
     "form_share",
     "form_interval_ratio",
     "form_is_usual",
-    "usual_share",
+    "form_spread_ratio",
     "similarity",
-    "width_ms",
     "width_ratio",
-    "quality",
-    "previous_qrs_likeness",
-    "previous_form_is_usual",
-    "next_similarity",
+)
+HABIT_NAMES = (
     "qrs_difference_excess",
     "p_difference_excess",
     "t_difference_excess",
+    "usual_qrs_likeness",
     "usual_p_likeness",
     "p_likeness_drop",
-    "usual_qrs_likeness",
-    "form_spread_ratio",
-    "usual_qrs_spread_ms",
-    "usual_p_swing",
+    "early_p_change",
 )
-FEATURES = (*beat_intervals.NAMES, *beat_likeness.NAMES, *FORM_NAMES)
+FEATURES = (*beat_intervals.NAMES, *beat_likeness.NAMES, *FORM_NAMES, *HABIT_NAMES)
 """Names of the features of every window, in this order."""
 
 # Many more than can wait for their samples; bounds memory where no samples come.
 _MOST_WAITING = 1000
-_FEWEST_WIDTHS = 3
+_FEWEST = 3
+_LONGEST_MS = 100_000.0
+_LARGEST = 1e6
+_SMALLEST = 1e-6
+# Added to a typical difference, so that a clean record does not make a hair's breadth of a difference large.
+_LEAST_DIFFERENCE = 0.01
+# A beat is moved to fit the template only where it is like it at all.
+_LEAST_LIKENESS = 0.6
 _REMEMBERED = ("qrs_difference", "p_difference", "t_difference", "p_likeness", "qrs_likeness")
 # Rounds an instant half-way between two samples up, whatever the rounding of its nanoseconds.
 _HALF = 0.51
@@ -224,7 +225,7 @@ class BeatWindows:
         first, end = at - self._n_before - n_shift, at + self._n_after + n_shift
         is_there = history.first <= first and end <= history.end
         curve = history.rows(first, end)[:, lead].copy() if is_there else np.empty(0)
-        seen = self._patient.see(beat, lead, curve, self._next_ms(beat, following), following)
+        seen = self._patient.see(beat, lead, curve, self._next_ms(beat, following))
         if seen is None:
             return None
         values, features = seen
@@ -262,29 +263,25 @@ class _Patient:
         self._intervals = Intervals()
         self._widths_ms: deque[float] = deque(maxlen=32)
         self._differences: deque[tuple[float, ...]] = deque(maxlen=48)
-        self._previous_likeness = math.nan
-        self._previous_is_usual = math.nan
 
     def see(
-        self, beat: Beat, lead: int, curve: NDArray[np.float64], next_ms: float, following: Beat | None
+        self, beat: Beat, lead: int, curve: NDArray[np.float64], next_ms: float
     ) -> tuple[NDArray[np.float64], dict[str, float]] | None:
         """Return the two channels and the features of a beat, then learn it; None where its samples are no beat."""
-        rr_ms = math.nan if beat.rr_ms is None or not 0 < beat.rr_ms < 1e5 else beat.rr_ms
-        features = self._intervals.describe(rr_ms, next_ms)
+        rr_ms = math.nan if beat.rr_ms is None or not 0 < beat.rr_ms < _LONGEST_MS else beat.rr_ms
         n_shift = self._settings.n_shift
         middle = curve[n_shift : len(curve) - n_shift]
         # Comparison is false for NaN; larger than any voltage at a body is no ECG.
-        if len(curve) == 0 or not np.abs(curve).max() < 1e6 or not np.ptp(middle[self._waves.qrs]) > 1e-6:
-            self._intervals.learn(rr_ms, is_usual=False)
-            self._previous_likeness = self._previous_is_usual = math.nan
+        if len(curve) == 0 or not np.abs(curve).max() < _LARGEST or not np.ptp(middle[self._waves.qrs]) > _SMALLEST:
+            self._intervals.learn(rr_ms)
             return None
         forms = self._forms.setdefault(lead, BeatForms(self._settings, self._waves.qrs))
         match = forms.match(curve)
         values, shape = self._compare(curve, match)
+        features = self._intervals.describe(rr_ms, next_ms)
         features |= shape
         features |= self._describe_form(beat, match)
-        features |= self._excess(shape)
-        features["next_similarity"] = _number(following.similarity if math.isfinite(next_ms) and following else None)
+        features |= self._habits(shape, features["rr_earliness"])
         self._learn(beat, forms, curve, match, rr_ms)
         return values, features
 
@@ -296,7 +293,7 @@ class _Patient:
             scale = float(np.ptp(beat[self._waves.qrs]))
             level = beat - np.median(beat)
             return np.stack([level / scale, np.zeros(n)], axis=1), dict.fromkeys(beat_likeness.NAMES, math.nan)
-        shift = match.usual_shift if match.usual_likeness > 0.6 else 0
+        shift = match.usual_shift if match.usual_likeness > _LEAST_LIKENESS else 0
         aligned = curve[n_shift + shift : n_shift + shift + n]
         template = match.usual.template
         scale = max(match.usual.swing, 1e-9)
@@ -307,55 +304,44 @@ class _Patient:
     def _describe_form(self, beat: Beat, match: Match) -> dict[str, float]:
         nearest, usual = match.nearest, match.usual
         width = _number(beat.width_ms)
-        usual_width = median(self._widths_ms) if len(self._widths_ms) >= _FEWEST_WIDTHS else math.nan
+        usual_width = median(self._widths_ms) if len(self._widths_ms) >= _FEWEST else math.nan
+        usual_spread = usual.spread if usual else 0.0
         return {
-            "form_likeness": match.nearest_likeness,
             "form_share": match.nearest_share,
             "form_interval_ratio": _number(nearest.interval_ratio if nearest else None),
-            "form_is_usual": math.nan if match.usual is None else float(nearest is match.usual),
-            "usual_share": match.usual_share,
+            "form_is_usual": math.nan if usual is None else float(nearest is usual),
+            "form_spread_ratio": nearest.spread / usual_spread if nearest and usual_spread > 0 else math.nan,
             "similarity": _number(beat.similarity),
-            "width_ms": width,
             "width_ratio": width / usual_width if usual_width > 0 else math.nan,
-            "quality": beat.quality,
-            "previous_qrs_likeness": self._previous_likeness,
-            "previous_form_is_usual": self._previous_is_usual,
-            "form_spread_ratio": nearest.spread / usual.spread if nearest and usual and usual.spread > 0 else math.nan,
-            "usual_qrs_spread_ms": 1000.0 * usual.spread / self._waves.rate_hz if usual else math.nan,
-            "usual_p_swing": float(np.ptp(usual.template[self._waves.p])) / max(usual.swing, 1e-9)
-            if usual
-            else math.nan,
         }
 
-    def _excess(self, shape: dict[str, float]) -> dict[str, float]:
-        """Return how many times more a beat differs from the template than this patient's beats do, and remember it."""
+    def _habits(self, shape: dict[str, float], earliness: float) -> dict[str, float]:
+        """Return how a beat differs from the template against how this patient's beats do, and remember it."""
         here = tuple(shape[name] for name in _REMEMBERED)
         known = np.array(self._differences)
-        n = len(_REMEMBERED)
-        typical = np.median(known, axis=0) if len(known) >= _FEWEST_WIDTHS else np.full(n, math.nan)
+        n_names = len(_REMEMBERED)
+        typical = np.median(known, axis=0) if len(known) >= _FEWEST else np.full(n_names, math.nan)
         if math.isfinite(here[0]):
             self._differences.append(here)
-        out = {
-            f"{name}_excess": value / (each + 0.01)
-            for name, value, each in zip(_REMEMBERED[:3], here, typical.tolist(), strict=False)
+        qrs, p, t, p_likeness, qrs_likeness = typical.tolist()
+        drop = p_likeness - here[3]
+        return {
+            "qrs_difference_excess": here[0] / (qrs + _LEAST_DIFFERENCE),
+            "p_difference_excess": here[1] / (p + _LEAST_DIFFERENCE),
+            "t_difference_excess": here[2] / (t + _LEAST_DIFFERENCE),
+            "usual_qrs_likeness": qrs_likeness,
+            "usual_p_likeness": p_likeness,
+            "p_likeness_drop": drop,
+            "early_p_change": drop * min(max(earliness - 1.0, 0.0), 1.0),
         }
-        out["usual_p_likeness"] = float(typical[3])
-        out["p_likeness_drop"] = float(typical[3]) - here[3]
-        out["usual_qrs_likeness"] = float(typical[4])
-        return out
 
     def _learn(self, beat: Beat, forms: BeatForms, curve: NDArray[np.float64], match: Match, rr_ms: float) -> None:
-        is_usual = match.usual is not None and match.nearest is match.usual
-        was_usual = self._previous_is_usual == 1.0
-        self._previous_likeness = match.usual_likeness
-        self._previous_is_usual = math.nan if match.usual is None else float(is_usual)
         if beat.is_noise_suspect and match.usual is not None:
             return  # noise is neither a form of this heart nor an interval of it
-        usual_ms = self._intervals.median_ms()
-        ratio = rr_ms / usual_ms
+        ratio = self._intervals.ratio(rr_ms)
         forms.learn(curve, match, ratio if math.isfinite(ratio) else None)
-        self._intervals.learn(rr_ms, is_usual=is_usual and was_usual)
-        if is_usual and beat.width_ms is not None:
+        self._intervals.learn(rr_ms)
+        if beat.width_ms is not None and match.usual is not None and match.nearest is match.usual:
             self._widths_ms.append(beat.width_ms)
 
 

@@ -231,7 +231,7 @@ def test_noise_is_not_learned():
 
     out = windows(ecg(times_s, dict.fromkeys(range(10, 15), wide)), suspects)
 
-    assert out[15].features["usual_share"] == 1.0
+    assert out[15].features["form_share"] == 1.0
 
 
 def test_settings_are_described_as_json():
