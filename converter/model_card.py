@@ -11,6 +11,22 @@ _TASKS = {
     "rhythm": "Names the rhythm of a single ECG lead from windows of the last seconds.",
     "other": "Not one of the runtime's own tasks.",
 }
+_MEANINGS = {
+    "beat": {
+        "N": "normal, or conducted with bundle branch block",
+        "S": "supraventricular ectopic",
+        "V": "ventricular ectopic",
+        "F": "fusion of ventricular and normal",
+        "Q": "paced, or not to be classified",
+    },
+    "rhythm": {
+        "N": "normal sinus rhythm",
+        "A": "atrial fibrillation",
+        "O": "another rhythm",
+        "~": "too noisy to tell",
+    },
+}
+"""The labels of the runtime's own tasks in words (AAMI EC57; PhysioNet/CinC Challenge 2017)."""
 _LEVELS = "Not a medical device. Its answers support a person; they never silence a rule."
 
 
@@ -66,12 +82,14 @@ def _inputs(card: ModelCard) -> Iterator[str]:
 
 def _labels(card: ModelCard) -> Iterator[str]:
     systems = sorted({system for codes in card.output.codes.values() for system in codes})
-    head = ["label", *systems, "said from probability"]
+    meanings = _MEANINGS.get(card.task, {})
+    head = ["label", *(["meaning"] if meanings else []), *systems, "said from probability"]
     yield "| " + " | ".join(head) + " |"
     yield "|" + "---|" * len(head)
     for label in card.output.labels:
         codes = [card.output.codes.get(label, {}).get(system, "–") for system in systems]
-        yield "| " + " | ".join([f"`{label}`", *codes, f"{card.output.thresholds[label]:g}"]) + " |"
+        meaning = [meanings.get(label, "–")] if meanings else []
+        yield "| " + " | ".join([f"`{label}`", *meaning, *codes, f"{card.output.thresholds[label]:g}"]) + " |"
 
 
 def _decision(card: ModelCard) -> Iterator[str]:

@@ -132,13 +132,35 @@ def test_a_person_can_read_what_the_model_is(tmp_path):
     assert text.startswith("# beat 1.0.0\n")
     for words in (
         "Not a medical device",
-        "| `V` | VPC | 17338001 | 0.6 |",
+        "| `V` | ventricular ectopic | VPC | 17338001 | 0.6 |",
         "beat.V.sensitivity | 0.91",
         "22 records of MIT-BIH DS1",
         "ODC-BY 1.0",
         "`width_ms`, from 60 to 180 in training",
         "2 s of ecg at 25 Hz in mV",
         "Made for one lead.",
+    ):
+        assert words in text
+
+
+def test_the_card_tells_when_the_model_says_nothing(tmp_path):
+    """As much a part of a model as its labels."""
+    text = (
+        write(
+            tmp_path / "beat",
+            aggregation=AggregationCard(span_s=30.0),
+            abstention=AbstentionCard(min_energy=1.5, max_outside=0.25, judges_noise=True),
+            metrics={},
+        )
+        / "MODEL_CARD.md"
+    ).read_text()
+
+    for words in (
+        "last 30 s",
+        "below an energy of 1.5",
+        "more than 25 % of its numbers",
+        "noisy signals too",
+        "Not measured",
     ):
         assert words in text
 
