@@ -181,7 +181,10 @@ class ModelService:
         """Look after the models until cancelled; what touches the disk or opens a model is done in a thread."""
         while True:
             await self._clock.sleep(self._settings.check_s)
-            await self.look_after()
+            try:
+                await self.look_after()
+            except Exception:  # noqa: BLE001 -- whatever is wrong with a model, monitoring goes on
+                _log.exception("model.look-after-failed")
 
     async def look_after(self) -> None:
         """Do once what `run` does again and again."""
@@ -202,6 +205,8 @@ class ModelService:
                     await self._follow(running, store)
         except ModelStoreError as error:
             _log.error("model.store-unusable error=%s", error)
+        except ModelContractError as error:  # somebody took the same step a moment ago
+            _log.warning("model.step-refused error=%s", error)
 
     def stop(self, timeout_s: float = 5.0) -> None:
         """Stop every thread, keep the comparisons, and note that the service ended as it was told to."""

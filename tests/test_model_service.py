@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import importlib.util
+import logging
 import threading
 
 import numpy as np
@@ -483,6 +484,58 @@ def test_a_store_that_is_damaged_meanwhile_changes_nothing_and_is_told(gateway):
     assert damaged == {("model-store-damaged", True)}
     assert labels == ["AFIB"] * 2
     assert gateway.conditions() == {("model-store-damaged", False)}
+
+
+class BrokenStore(ModelStore):
+    """A store that fails in a way that nobody thought of."""
+
+    n_asked = 0
+
+    def damage(self):
+        self.n_asked += 1
+        raise RuntimeError("nobody thought of this")
+
+
+def test_nothing_that_goes_wrong_with_the_store_ends_the_service(gateway, caplog):
+    """The task that looks after the models goes on, and so does everything beside it."""
+    gateway.start()
+    store = BrokenStore(gateway.folder / "store", gateway.clock, builtin=lambda name: gateway.builtin)
+    gateway.service._store = store
+
+    async def some_minutes():
+        task = asyncio.create_task(gateway.service.run())
+        async with asyncio.timeout(PATIENCE_S):
+            while store.n_asked < 3:
+                gateway.clock.advance(60)
+                await asyncio.sleep(0)
+        is_done = task.done()
+        task.cancel()
+        return is_done
+
+    with caplog.at_level(logging.ERROR, "edge.model_service"):
+        is_done = asyncio.run(some_minutes())
+
+    assert not is_done
+    assert "model.look-after-failed" in {record.getMessage() for record in caplog.records}
+
+
+def test_a_step_that_somebody_else_took_a_moment_ago_is_no_trouble(gateway):
+    """A rollback on the command line between the look at the figures and our own."""
+    gateway.promote(2, is_swapped=True)
+    gateway.start()
+    gateway.windows(30)
+
+    class Slow(ModelStore):
+        def rollback(self, model, why):
+            gateway.store.rollback(model, "by hand")
+            return super().rollback(model, why)
+
+    gateway.service._store = Slow(gateway.folder / "store", gateway.clock, builtin=lambda name: gateway.builtin)
+    gateway.look_after()
+    gateway.look_after()
+
+    assert gateway.in_use() is None
+    assert [each.label for each in gateway.windows(2)] == ["N"] * 2
 
 
 def test_without_a_store_there_is_nothing_to_look_after(gateway):
