@@ -8,6 +8,7 @@ import sys
 from collections.abc import Sequence
 
 import converter.commands.bundle as bundle_verb
+import converter.commands.compare as compare_verb
 import converter.commands.emit_c as emit_c_verb
 import converter.commands.quantize as quantize_verb
 import converter.commands.sign as sign_verb
@@ -18,7 +19,7 @@ from converter.console import EXIT_DONE, EXIT_ENVIRONMENT, EXIT_FAILED, EXIT_USA
 from converter.keras_backend import MissingPackageError
 from edge.errors import ConfigError, EdgeError, RecordingError
 
-VERBS = (train_verb, quantize_verb, verify_verb, bundle_verb, sign_verb, emit_c_verb, evaluate_verb)
+VERBS = (train_verb, compare_verb, quantize_verb, verify_verb, bundle_verb, sign_verb, emit_c_verb, evaluate_verb)
 
 
 def build_parser() -> argparse.ArgumentParser:

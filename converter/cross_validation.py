@@ -9,18 +9,19 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from converter.augment import NoiseBank
+from converter.augment import NOISE_KINDS, NoiseBank, add_noise, synthetic_noise
 from converter.calibration import Calibration, nested_bias, outside_share
 from converter.examples import Examples
 from converter.fitting import Fitted, bag_logits, first_of_bags
 from converter.folds import group_folds, stop_split
 from converter.inputs import Card, learn_inputs, scale
 from converter.progress import progress
-from converter.recipes import find_recipe
 from converter.recipes.base import Fold, Recipe
 from converter.recipes.settings import RecipeSettings
 from edge.errors import EdgeError
-from edge.inference.card_inputs import FeaturesInput
+from edge.inference.card_inputs import FeaturesInput, SamplesInput
+
+_STRESS_SEED = 2
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,6 +36,8 @@ class FoldRun:
     """Share of each of these examples' features outside the knots."""
     history: Mapping[str, tuple[float, ...]]
     best_epoch: int
+    stressed: tuple[NDArray[np.float32], ...] = ()
+    """Logits of the same examples with noise in their samples, one for each level that was asked for."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -104,6 +107,7 @@ def cross_validate(
     noise: NoiseBank,
     jobs: int = 1,
     n_held: int | None = None,
+    stress_db: Sequence[float] = (),
     told: Callable[[str], None] | None = None,
 ) -> CrossValidation:
     """Return the predictions for every labelled example by networks trained on other patients.
@@ -111,7 +115,7 @@ def cross_validate(
     Parameters
     ----------
     recipe : Recipe
-        One of `converter.recipes`, or any other where `jobs` is 1.
+        A recipe of a module; in more than one process it is pickled.
     settings : RecipeSettings
         Of the recipe.
     examples : Examples
@@ -124,6 +128,8 @@ def cross_validate(
         Processes, each with its own TensorFlow.
     n_held : int, optional
         So many of the folds are held out, and only their examples are judged; all by default.
+    stress_db : sequence of float
+        Signal-to-noise ratios at which the held-out examples are judged once more (`FoldRun.stressed`).
     told : callable, optional
         Called with a line for each network that is ready.
     """
@@ -131,7 +137,8 @@ def cross_validate(
     masks = group_folds(examples, settings.validation.n_folds, seed=settings.validation.fold_seed)
     work = [(seed, fold) for seed in seeds for fold in range(len(masks))[:n_held]]
     runs = []
-    for run in progress(_runs(recipe, settings, examples, masks, work, noise, jobs), total=len(work), what="networks"):
+    job = _Job(recipe, settings, examples, masks, noise, tuple(stress_db))
+    for run in progress(_runs(job, work, jobs), total=len(work), what="networks"):
         runs.append(run)
         if told is not None:
             last = ", ".join(f"{name} {values[-1]:.4f}" for name, values in run.history.items())
@@ -167,29 +174,53 @@ def metric_of(recipe: Recipe, name: str, classes: tuple[str, ...]) -> Callable[.
     return lambda labels, decided: recipe.score(labels, decided, classes)[name]
 
 
-def run_fold(
-    recipe: Recipe,
-    settings: RecipeSettings,
-    examples: Examples,
-    held: NDArray[np.bool_],
-    *,
-    seed: int,
-    fold: int,
-    noise: NoiseBank,
-) -> FoldRun:
-    """Return the predictions for the examples of the mask `held` by a network trained on the others."""
-    plans = recipe.inputs(settings, examples)
-    train, test = examples.select(~held), examples.select(held)
+@dataclass(frozen=True, slots=True)
+class _Job:
+    """What all networks of one cross-validation share."""
+
+    recipe: Recipe
+    settings: RecipeSettings
+    examples: Examples
+    masks: list[NDArray[np.bool_]]
+    noise: NoiseBank
+    stress_db: tuple[float, ...]
+
+
+def _run_fold(job: _Job, seed: int, fold: int) -> FoldRun:
+    """Return the predictions for the examples that a fold holds out by a network trained on the others."""
+    plans = job.recipe.inputs(job.settings, job.examples)
+    held = job.masks[fold]
+    train, test = job.examples.select(~held), job.examples.select(held)
     cards = learn_inputs(plans, train)
-    fitted = fit_on(recipe, settings, scale(train, cards), seed=seed, noise=noise)
+    fitted = fit_on(job.recipe, job.settings, scale(train, cards), seed=seed, noise=job.noise)
     return FoldRun(
         seed=seed,
         fold=fold,
-        logits=recipe.predict(fitted, scale(test, cards).inputs),
+        logits=job.recipe.predict(fitted, scale(test, cards).inputs),
         outside=outside_of(test, cards),
         history=fitted.history,
         best_epoch=fitted.best_epoch,
+        stressed=tuple(
+            job.recipe.predict(fitted, scale(with_noise(test, cards, snr_db, fold), cards).inputs)
+            for snr_db in job.stress_db
+        ),
     )
+
+
+def with_noise(examples: Examples, cards: Sequence[Card], snr_db: float, seed: int) -> Examples:
+    """Return raw examples with synthetic noise of all kinds in their samples; the features are left as they were.
+
+    The noise is another than the one of training, and the same for every network that is judged by it.
+    """
+    changed = dict(examples.inputs)
+    for card in cards:
+        if isinstance(card, SamplesInput):
+            rng = np.random.default_rng([_STRESS_SEED, seed])
+            bank = synthetic_noise(card.rate_hz, seed=_STRESS_SEED)
+            kinds = rng.choice(np.array(NOISE_KINDS), len(examples))
+            levels = np.full(len(examples), snr_db)
+            changed[card.name] = add_noise(changed[card.name], bank, kinds, levels, rng)
+    return examples.with_inputs(changed)
 
 
 def outside_of(examples: Examples, cards: Sequence[Card]) -> NDArray[np.float64]:
@@ -234,39 +265,23 @@ def _score(recipe: Recipe, settings: RecipeSettings, done: CrossValidation, seed
     return recipe.score(judged.labels, decided, done.examples.classes)
 
 
-def _runs(
-    recipe: Recipe,
-    settings: RecipeSettings,
-    examples: Examples,
-    masks: list[NDArray[np.bool_]],
-    work: list[tuple[int, int]],
-    noise: NoiseBank,
-    jobs: int,
-) -> Iterator[FoldRun]:
+def _runs(job: _Job, work: list[tuple[int, int]], jobs: int) -> Iterator[FoldRun]:
     jobs = jobs if jobs > 0 else os.cpu_count() or 1
     if jobs == 1:
         for seed, fold in work:
-            yield run_fold(recipe, settings, examples, masks[fold], seed=seed, fold=fold, noise=noise)
+            yield _run_fold(job, seed, fold)
         return
     try:
         from joblib import Parallel, delayed
     except ImportError as error:
         raise EdgeError(f"training in {jobs} processes needs joblib: {error}", hint="--jobs 1") from error
     yield from Parallel(n_jobs=jobs, return_as="generator")(
-        delayed(_in_process)(recipe.name, settings, examples, masks[fold], seed, fold, noise) for seed, fold in work
+        delayed(_in_process)(job, seed, fold) for seed, fold in work
     )
 
 
-def _in_process(
-    name: str,
-    settings: RecipeSettings,
-    examples: Examples,
-    held: NDArray[np.bool_],
-    seed: int,
-    fold: int,
-    noise: NoiseBank,
-) -> FoldRun:
-    """`run_fold` in a process of its own; TensorFlow takes one thread, because its neighbours want the others."""
+def _in_process(job: _Job, seed: int, fold: int) -> FoldRun:
+    """`_run_fold` in a process of its own; TensorFlow takes one thread, because its neighbours want the others."""
     for variable in ("TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS", "OMP_NUM_THREADS"):
         os.environ.setdefault(variable, "1")
-    return run_fold(find_recipe(name), settings, examples, held, seed=seed, fold=fold, noise=noise)
+    return _run_fold(job, seed, fold)

@@ -43,6 +43,7 @@ def test_the_noise_has_the_level_it_should(snr_db, kind, height_mv):
     noisy = add_noise(clean, BANK, np.array([kind] * 4), np.full(4, snr_db), np.random.default_rng(1))
 
     added = (noisy - clean)[:, :, 0].astype(np.float64)
+    assert added.mean(axis=1) == pytest.approx(np.zeros(4), abs=1e-3 * np.abs(added).max())  # no step in the level
     power = np.ptp(clean[:, :, 0].astype(np.float64), axis=1) ** 2 / 8
     measured_db = 10 * np.log10(power / added.var(axis=1))
     assert measured_db == pytest.approx(np.full(4, snr_db), abs=0.05)

@@ -14,7 +14,7 @@ from converter.trained import read_trained
 from edge.errors import EdgeError
 from tests.fakes.tiny_model import KEY, golden_windows, write_bundle
 
-COMMANDS = ("train", "quantize", "verify", "bundle", "sign", "emit-c", "evaluate")
+COMMANDS = ("train", "compare", "quantize", "verify", "bundle", "sign", "emit-c", "evaluate")
 
 
 def test_help_lists_every_command(capsys):

@@ -10,9 +10,11 @@ import numpy as np
 import pytest
 
 from converter.datasets.alerts import alert_examples
-from converter.datasets.recordings import WindowTensors, beat_examples, read_windows, record_examples
+from converter.datasets.recordings import WindowTensors, beat_examples, label_beats, read_windows, record_examples
 from converter.datasets.store import gather
 from converter.datasets.tables import table_examples
+from converter.evaluation.matching import reference_of
+from converter.evaluation.truth import Truth
 from converter.examples import Examples
 from edge.acquisition.wfdb_file import load_wfdb, quiet
 from edge.alert_archive import AlertArchive
@@ -29,7 +31,7 @@ from edge.model_windows import ModelWindowsSettings
 from edge.pipeline import PipelineSettings
 from edge.replay import replay
 from edge.signal_chain import SignalChainSettings
-from tests.fakes.alert_records import NAMES, decision, heart, record
+from tests.fakes.alert_records import NAMES, beat_window, decision, heart, record
 from tests.fakes.tiny_model import FEATURES_INPUT, INPUT
 
 RATE_HZ = 250.0
@@ -101,6 +103,16 @@ def test_beats_get_the_class_that_is_annotated(tmp_path):
     assert ventricular == pytest.approx([peaks[30], peaks[45]], abs=0.15)
     assert set(examples.groups) == {"r1"}
     assert examples.inputs["features"].shape == (len(examples), len(BEAT_FEATURES))
+
+
+def test_a_beat_found_late_keeps_its_own_class():
+    """A search-back gives an early beat after later ones: labels go by its instant, not by the order of arrival."""
+    windows = [beat_window(at_s) for at_s in (1.0, 3.0, 2.0, 4.0)]
+    reference = reference_of([250, 500, 750, 1000], ["N", "V", "A", "F"], 250.0, 1250)
+
+    labels = label_beats(windows, Truth(reference=reference), AAMI)
+
+    assert [AAMI[label] for label in labels] == ["N", "S", "V", "F"]
 
 
 def test_a_beat_that_nobody_annotated_is_unlabelled(tmp_path):

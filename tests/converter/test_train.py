@@ -8,7 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from converter.cross_validation import cross_validate
+from converter.compare import Variant, compare, table
+from converter.cross_validation import cross_validate, with_noise
 from converter.examples import Examples, load_examples
 from converter.fitting import Fitted
 from converter.folds import ValidationSettings
@@ -225,6 +226,24 @@ def test_the_same_training_gives_the_same_report(tmp_path):
         assert one == other
 
 
+def test_the_network_that_is_kept_stops_where_the_others_were_best(tmp_path):
+    """Some patients decide when to stop while there is judging; the last network has all patients and their epoch."""
+    pytest.importorskip("matplotlib", reason="needs the convert extra")
+    recipe = Threshold(population())
+    epochs = []
+    fit = recipe.fit
+    recipe.fit = lambda settings, fold: epochs.append(settings.fit.epochs) or fit(settings, fold)
+
+    train(recipe, settings_of(stop_ratio=0.25), TrainJob(data=tmp_path, out=tmp_path / "out", is_cross_validated=True))
+
+    for fold in recipe.fits[:-1]:
+        assert fold.held is not None
+        assert not set(fold.held.groups) & set(fold.train.groups)
+    assert recipe.fits[-1].held is None
+    assert set(recipe.fits[-1].train.groups) == set(recipe.given.groups)
+    assert epochs == [30] * 4 + [2]
+
+
 def test_one_class_is_nothing_to_learn(tmp_path):
     examples = population()
     examples.labels[:] = 0
@@ -240,3 +259,59 @@ def test_a_metric_that_the_recipe_does_not_have_is_named(tmp_path):
         train(recipe, settings_of(bias_metric="f2"), TrainJob(data=tmp_path, out=tmp_path / "out"))
 
     assert not recipe.fits  # told before anything is trained
+
+
+class Listening(Threshold):
+    """Decides by the highest sample of the normalised wave: noise must disturb that."""
+
+    def predict(self, fitted, inputs):
+        peak = inputs["wave"][:, :, 0].max(axis=1)
+        return np.stack([np.full(len(peak), 3.0), peak], axis=1).astype(np.float32)
+
+
+def with_peaks(examples):
+    """Give each example of class V one sample that stands out."""
+    wave = examples.inputs["wave"] * 0.1
+    wave[examples.labels == 1, 7] = 1.0
+    wave[examples.labels != 1, ::2] += 0.3
+    return examples.with_inputs({**examples.inputs, "wave": wave})
+
+
+def test_a_comparison_judges_in_noise_too():
+    """The held-out windows get noise of the level that is asked for; clean ones are judged as ever."""
+    examples = with_peaks(population())
+    recipe = Listening(examples)
+
+    (only,) = compare(recipe, [("a", settings_of())], examples, (1, 2), Path(), stress_db=(30.0, 0.0))
+
+    assert set(only.scores) == {"clean", "30 dB", "0 dB"}
+    assert min(only.scores["clean"]) > 0.99
+    assert min(only.scores["30 dB"]) > 0.9
+    assert max(only.scores["0 dB"]) < min(only.scores["30 dB"]) - 0.1
+
+
+def test_noise_for_judging_is_the_same_for_every_network_and_leaves_features_alone():
+    examples = population()
+    cards = learn_inputs(PLANS, examples)
+
+    one, other, worse = (with_noise(examples, cards, snr_db, 3) for snr_db in (6.0, 6.0, 0.0))
+
+    assert np.array_equal(one.inputs["wave"], other.inputs["wave"])
+    assert one.inputs["numbers"] is examples.inputs["numbers"]
+    added, more = (each.inputs["wave"] - examples.inputs["wave"] for each in (one, worse))
+    assert more.std() == pytest.approx(2 * added.std(), rel=0.01)  # 6 dB are a factor of two
+
+
+def test_a_difference_within_the_spread_of_the_seeds_is_called_chance():
+    def variant(name, *scores):
+        return Variant(name=name, metric="macro_f1", scores={"clean": scores})
+
+    base = variant("base", 0.70, 0.80, 0.75)
+    shown = table([base, variant("same", 0.80, 0.70, 0.77), variant("better", 0.73, 0.83, 0.79)])
+
+    same, better = shown.splitlines()[-2:]
+    assert "within chance" in same
+    assert "(+0.0333)" in better
+    assert "± 0.0500" in shown
+    single = table([variant("base", 0.7), variant("other", 0.9)])
+    assert "within chance" in single  # one seed is no evidence
