@@ -125,9 +125,10 @@ def test_explain_as_json(store, models, capsys):
     assert found["explanation"]["contributions"]
 
 
-def test_another_model_is_never_asked_in_its_place(store, capsys):
-    """Without the bundle that decided there is no explanation: exit 1 and where to look."""
-    code, out, err = run("explain", "run", "--store", store, capsys=capsys)
+@pytest.mark.parametrize("folder", ["nothing", "other"])
+def test_another_model_is_never_asked_in_its_place(store, models, folder, capsys):
+    """Without the bundle that decided there is no explanation, though the other one fits: exit 1 and where to look."""
+    code, out, err = run("explain", "run", "--store", store, "--models", models / folder, capsys=capsys)
 
     assert code == 1
     assert out == ""
