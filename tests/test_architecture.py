@@ -31,6 +31,7 @@ VENDORS = {
     "wfdb": {"acquisition/wfdb_file.py", "annotation_file.py"},
     "edfio": {"acquisition/wfdb_file.py"},
     "paho": {"publishing/mqtt.py", "publishing/listener.py"},
+    "cryptography": {"inference/signature.py"},
     "ai_edge_litert": {"inference/interpreter.py"},
     "tflite_runtime": {"inference/interpreter.py"},
     "rich": {"viewing/terminal.py"},

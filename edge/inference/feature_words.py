@@ -52,8 +52,8 @@ def words_of(name: str) -> FeatureWords:
 
     Examples
     --------
-    >>> words_of("width_ms").text
-    'its QRS complex lasts {}'
+    >>> words_of("width_ratio").text
+    'its QRS complex is {} as long as the usual one'
     >>> words_of("sock_length_ms")
     FeatureWords(group='other', text='sock length', unit='ms', rank=2)
     """
@@ -101,34 +101,18 @@ _UNITS = {"_ms": "ms", "_s": "s", "_ratio": "%", "_share": "%", "_bpm": "/min", 
 
 _W = FeatureWords
 _BEAT = {
-    "rr_ms": _W("timing", "time since the beat before", "ms"),
-    "rr_to_median_short": _W("timing", "time since the beat before, against the last 8 intervals", "%"),
-    "rr_to_median_long": _W("timing", "time since the beat before, against the last 32 intervals", "%"),
-    "rr_to_usual": _W("timing", "time since the beat before, against this patient's usual interval", "%", 1),
-    "rr_to_level": _W("timing", "time since the beat before, against this patient's steady pace", "%"),
+    "rr_to_level": _W("timing", "time since the beat before, against this patient's usual interval", "%", 1),
     "rr_earliness": _W("timing", "how early it came for so regular a rhythm", "", 3),
     "rr_prematurity": _W("timing", "how early it came, in a regular rhythm", "%"),
-    "rr_pair_to_level": _W("timing", "this interval and the next together, against two of the steady pace", "%"),
-    "next_rr_to_level": _W("timing", "time until the next beat, against this patient's steady pace", "%"),
-    "previous_rr_to_level": _W("neighbours", "the interval before that, against the steady pace", "%"),
+    "next_rr_to_level": _W("timing", "time until the next beat, against this patient's usual interval", "%", 1),
+    "next_rr_surplus": _W(
+        "timing", "the pause after it, longer than the time before it, in a regular rhythm, by {}", "%"
+    ),
     "rr_irregularity": _W("neighbours", "irregularity of the beats lately", "%", 1),
-    "rr_to_long_interval": _W("timing", "time since the beat before, against this patient's long intervals", "%"),
-    "rr_to_short_interval": _W("timing", "time since the beat before, against this patient's short intervals", "%"),
     "rr_to_previous": _W("timing", "time since the beat before, against the interval before that", "%"),
-    "previous_rr_to_median": _W("neighbours", "the interval before that, against the usual one", "%"),
-    "before_previous_rr_to_median": _W("neighbours", "the second interval before, against the usual one", "%", 3),
-    "next_rr_to_median": _W("timing", "time until the next beat, against the usual interval", "%", 1),
     "next_rr_to_rr": _W("timing", "time until the next beat, against the time since the last", "%"),
-    "rr_pair_to_median": _W("timing", "this interval and the next together, against two usual ones", "%"),
-    "rr_scatter_short": _W("neighbours", "change from one interval to the next, lately", "%"),
-    "rr_scatter_long": _W("neighbours", "change from one interval to the next, over 32 beats", "%"),
-    "rr_spread": _W("neighbours", "spread of the intervals lately", "%"),
-    "rr_surprise": _W("timing", "how early it came, for intervals that spread as these do", "", 3),
-    "next_rr_surprise": _W("timing", "how late the next beat came, for intervals that spread as these do", "", 3),
-    "early_share": _W("neighbours", "beats that came early, lately", "%"),
     "qrs_likeness": _W("qrs", "its QRS complex is like this patient's usual one to {}", "alike", 1),
     "p_likeness": _W("p", "the stretch before it is like this patient's usual P wave to {}", "alike", 1),
-    "t_likeness": _W("t", "its T wave is like this patient's usual one to {}", "alike", 1),
     "beat_likeness": _W("qrs", "the whole beat is like this patient's usual one to {}", "alike"),
     "qrs_difference": _W("qrs", "its QRS complex differs from the usual one by {}", "%"),
     "p_difference": _W("p", "the stretch before it differs from the usual P wave by {} of the QRS height", "%"),
@@ -140,37 +124,22 @@ _BEAT = {
         "p", "the stretch before it differs more than it usually does here, by a factor of {}", ""
     ),
     "t_difference_excess": _W("t", "its T wave differs more than it usually does here, by a factor of {}", ""),
+    "early_p_change": _W("p", "the P wave of an early beat differs from the usual one by {}", "%"),
     "usual_p_likeness": _W("signal", "P waves of this patient are like each other to {}", "alike"),
     "p_likeness_drop": _W("p", "the P wave is less like the usual one than P waves here are, by {}", "%"),
     "usual_qrs_likeness": _W("signal", "QRS complexes of this patient are like each other to {}", "alike"),
     "form_spread_ratio": _W("form", "breadth of beats of this shape, against the usual one", "%"),
-    "usual_qrs_spread_ms": _W("signal", "breadth of this patient's usual QRS complex", "ms", 3),
-    "usual_p_swing": _W("signal", "height of this patient's usual P wave (of the QRS height)", "%"),
     "qrs_swing_ratio": _W("qrs", "height of its QRS complex, against the usual one", "%"),
     "qrs_area_ratio": _W("qrs", "area of its QRS complex, against the usual one", "%"),
-    "qrs_slope_ratio": _W("qrs", "steepness of its QRS complex, against the usual one", "%"),
     "qrs_spread_ms": _W("qrs", "its QRS complex is spread over {}", "ms", 3),
     "qrs_spread_ratio": _W("qrs", "breadth of its QRS complex, against the usual one", "%"),
-    "qrs_top": _W("qrs", "highest point of its QRS complex, against the usual height", "%", 3),
-    "qrs_bottom": _W("qrs", "lowest point of its QRS complex, against the usual height", "%", 3),
-    "t_level": _W("t", "height of its ST segment and T wave", "%", 3),
     "t_level_difference": _W("t", "height of its ST segment and T wave, against the usual one", "%", 3),
-    "p_swing": _W("p", "height of what lies before it (of the QRS height)", "%", 3),
     "p_swing_ratio": _W("p", "height of what lies before it, against the usual P wave", "%"),
-    "p_best_likeness": _W("p", "best match of the usual P wave anywhere before it", "alike"),
-    "p_best_shift_ms": _W("p", "that match lies earlier than usual by {}", "ms", 3),
-    "form_likeness": _W("form", "best match with any shape seen in this patient", "alike"),
     "form_share": _W("form", "beats of this shape among this patient's beats", "%", 1),
     "form_interval_ratio": _W("form", "how early beats of this shape come, against the usual interval", "%"),
     "form_is_usual": _W("form", "it has this patient's usual shape", "yes-no", 1),
-    "usual_share": _W("form", "beats of the usual shape among this patient's beats", "%"),
     "similarity": _W("qrs", "the beat detector finds it like the usual beat to {}", "alike"),
-    "width_ms": _W("qrs", "its QRS complex lasts {}", "ms", 1),
     "width_ratio": _W("qrs", "its QRS complex is {} as long as the usual one", "%", 1),
-    "quality": _W("signal", "quality of the signal around it", "%", 1),
-    "previous_qrs_likeness": _W("neighbours", "the beat before is like this patient's usual one to {}", "alike"),
-    "previous_form_is_usual": _W("neighbours", "the beat before has the usual shape", "yes-no"),
-    "next_similarity": _W("neighbours", "the next beat is like the usual one to {}", "alike"),
 }
 _INTERVALS = {
     "rr_cv_ratio": _W("intervals", "the intervals between beats vary by {}", "%", 1),
