@@ -5,6 +5,7 @@ Importing TensorFlow takes 8 to 12 s and prints a page, so nothing imports it be
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import sys
 import warnings
@@ -19,6 +20,19 @@ HINT = "pip install 'vitaledge[convert]'"
 
 class MissingPackageError(EdgeError):
     """A package of the extra ``convert`` is not installed."""
+
+
+def require_tensorflow() -> None:
+    """Look whether TensorFlow and Keras are installed, without loading them: told before hours of reading.
+
+    Raises
+    ------
+    MissingPackageError
+        If one of them is not.
+    """
+    missing = [name for name in ("tensorflow", "keras") if importlib.util.find_spec(name) is None]
+    if missing:
+        raise MissingPackageError(f"training needs {' and '.join(missing)}, not installed here", hint=HINT)
 
 
 def load_keras() -> ModuleType:

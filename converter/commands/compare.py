@@ -7,6 +7,7 @@ from functools import partial
 from pathlib import Path
 
 from converter.console import EXIT_DONE, add_json_option, note, say
+from converter.keras_backend import require_tensorflow
 from converter.recipes import find_recipe, settings_file
 from converter.recipes.settings import load_settings
 from edge.errors import EdgeError
@@ -64,6 +65,7 @@ def run(args: argparse.Namespace) -> int:
     base = load_settings(file, args.overrides)
     variants = [("as it stands", base)]
     variants += [(trial, load_settings(file, [*args.overrides, *trial.split(";")])) for trial in args.trials]
+    require_tensorflow()
     examples = recipe.examples(args.data, base, jobs=args.jobs)
     found = compare(
         recipe,

@@ -7,6 +7,7 @@ from functools import partial
 from pathlib import Path
 
 from converter.console import EXIT_DONE, add_json_option, note, say
+from converter.keras_backend import require_tensorflow
 from converter.recipes import find_recipe, recipe_names, settings_file
 from converter.recipes.settings import load_settings
 from converter.trained import FACTS, REPORT
@@ -55,6 +56,7 @@ def run(args: argparse.Namespace) -> int:
         raise EdgeError(f"--seeds: expected at least 1, got {args.seeds}")
     recipe = find_recipe(args.recipe)
     settings = load_settings(settings_file(args.recipe), args.overrides)
+    require_tensorflow()
     job = TrainJob(
         data=args.data,
         out=args.out,

@@ -148,11 +148,12 @@ def record_examples(
 ) -> Examples:
     """Return the windows of recordings that have one label each (``REFERENCE.csv``), one bag a recording.
 
-    Parameters are those of `beat_examples`; a recording without a window is left out.
+    Parameters are those of `beat_examples`, but a recording may be a CSV or EDF file too; one without a window is left
+    out.
     """
     names = _chosen(folder, records)
     work = partial(_bag_of, folder=folder, chain=chain, tensors=tensors, classes=classes, model=model)
-    files = [folder / name for name in names]
+    files = [_file(folder, name) for name in names]
     return gather(files, work, cache=cache, jobs=jobs, depends=[folder / LABELS_FILE])
 
 
@@ -202,7 +203,7 @@ def _bag_of(
     model: str,
 ) -> Examples | None:
     windows = read_windows(record, chain, model)
-    label = _folder(folder).truth(record.name).label
+    label = _folder(folder).labels.get(record.stem)
     if not windows:
         return None
     n = len(windows)
@@ -211,7 +212,7 @@ def _bag_of(
         inputs=tensors.stack(windows),
         labels=np.full(n, index, np.int64),
         classes=classes,
-        groups=np.array([record.name] * n),
+        groups=np.array([record.stem] * n),
         weights=np.ones(n, np.float32),
         bags=np.zeros(n, np.int64),
     )
@@ -234,6 +235,15 @@ def _chosen(folder: Path, records: Sequence[str]) -> tuple[str, ...]:
     if missing:
         raise RecordingError(f"{folder}: has no record {', '.join(missing)}", hint=f"it has {len(available)} records")
     return tuple(records) or available
+
+
+def _file(folder: Path, name: str) -> Path:
+    """Return the recording of this name: a WFDB record, or a file of another format."""
+    if not (folder / f"{name}.hea").is_file():
+        for suffix in (".csv", ".edf", ".bdf"):
+            if (folder / f"{name}{suffix}").is_file():
+                return folder / f"{name}{suffix}"
+    return folder / name
 
 
 def _end_of(stream: str) -> Gap:

@@ -151,6 +151,21 @@ def test_recordings_with_one_label_are_bags(tmp_path):
         assert set(examples.labels[mine]) == {label}
 
 
+def test_recordings_in_csv_files_are_read_too(tmp_path):
+    """The same signal in a table of seconds and millivolts gives the same windows as in a WFDB record."""
+    write_record(tmp_path, "r1")
+    values = load_wfdb().rdrecord(str(tmp_path / "r1")).p_signal[:, 0]
+    rows = [f"{k / RATE_HZ:.3f},{value:.6f}" for k, value in enumerate(values)]
+    (tmp_path / "r2.csv").write_text("\n".join(["time,ecg", *rows]))
+    (tmp_path / "REFERENCE.csv").write_text("r1,N\nr2,O\n")
+
+    examples = record_examples(tmp_path, [], CHAIN, RHYTHM, ("N", "A", "O", "~"), cache=None, jobs=1)
+
+    first, second = (examples.select(examples.groups == name) for name in ("r1", "r2"))
+    assert set(second.labels) == {2}
+    assert first.inputs["samples"] == pytest.approx(second.inputs["samples"], abs=2e-3)
+
+
 def test_two_processes_give_the_same_examples(tmp_path):
     pytest.importorskip("joblib", reason="needs the convert extra")
     for name in ("r1", "r2"):
