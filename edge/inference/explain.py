@@ -195,7 +195,8 @@ def explain(
     contributions = _merged(found, BEAT_GROUPS if is_beat else RHYTHM_GROUPS)
     described = shown if is_beat else shown[-1:]
     asked = [group for group, _ in answered]
-    facts = _facts(model, asked, label, _medians(described), contributions)
+    values = _medians(described)
+    facts = _facts(model, asked, label, values, contributions)
     said = Said(
         task=card.task,
         title=card.title,
@@ -206,7 +207,7 @@ def explain(
         span_s=_span_s(shown),
         contributions=[(each.words, each.drop, each.probability_without) for each in contributions],
         facts=[fact.sentence for fact in facts],
-        features=_medians(described),
+        features=values,
         condition=condition,
         rule=rule,
     )
@@ -308,13 +309,22 @@ def _place(card: FeatureCard, value: float) -> float:
 
 
 def _medians(windows: Sequence[Window]) -> dict[str, float]:
-    """Return the middle of each feature over the windows that know it."""
-    names = dict.fromkeys(name for window in windows for name in window.features)
+    """Return the middle of each feature over the windows that know it; of beats also interval and width, ms."""
+    rows = [{**window.features, **_own(window)} for window in windows]
     found = {}
-    for name in names:
-        known = [value for window in windows if math.isfinite(value := window.features.get(name, math.nan))]
+    for name in dict.fromkeys(name for row in rows for name in row):
+        known = [value for row in rows if math.isfinite(value := row.get(name, math.nan))]
         found[name] = float(median(known)) if known else math.nan
     return found
+
+
+def _own(window: Window) -> dict[str, float]:
+    """Return what the detector measured of the beat that a window is about."""
+    if window.model != "beat" or len(window.beats) != 1:
+        return {}
+    (beat,) = window.beats
+    measured = {"rr_ms": beat.rr_ms, "width_ms": beat.width_ms}
+    return {name: value for name, value in measured.items() if value is not None}
 
 
 def _beat_highlights(window: Window, own: Sequence[Effect]) -> list[Highlight]:

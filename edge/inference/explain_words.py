@@ -33,7 +33,8 @@ _MAINLY = 0.7
 _EARLY, _LATE = 0.9, 1.1
 _UNLIKE = 0.6
 _HARDLY = 0.1
-_WIDE_MS = 120.0
+_WIDE_MS, _WIDE_RATIO = 120.0, 1.2
+"""As the rule on shape has it (`monitoring/beat_classes.py`)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -95,10 +96,10 @@ def fact_sentence(name: str, values: Mapping[str, float], typical: str) -> str:
 
     Examples
     --------
-    >>> fact_sentence("rr_to_usual", {"rr_to_usual": 0.62, "rr_ms": 506.0}, "100 %")
+    >>> fact_sentence("rr_to_level", {"rr_to_level": 0.62, "rr_ms": 506.0}, "100 %")
     "it came 310 ms early, after 62 % of this patient's usual interval (typical: 100 %)"
-    >>> fact_sentence("width_ms", {"width_ms": 148.0}, "92 ms")
-    'its QRS complex lasts 148 ms (typical: 92 ms)'
+    >>> fact_sentence("width_median_ms", {"width_median_ms": 98.0}, "92 ms")
+    'QRS complexes last 98 ms (typical: 92 ms)'
     """
     special = _SPECIAL.get(name)
     value = values[name]
@@ -148,15 +149,18 @@ def _rule_of_thumb(said: Said) -> list[str]:
     features = said.features
     if said.task == "beat" and said.label == "V":
         answers = [
-            _answer("early", features.get("rr_to_usual"), lambda value: value < _EARLY),
-            _answer("wide", features.get("width_ms"), lambda value: value >= _WIDE_MS),
+            _answer("early", features.get("rr_to_level"), lambda value: value < _EARLY),
+            _wide(features),
             _answer("unlike the others", features.get("qrs_likeness"), lambda value: value < _UNLIKE),
         ]
-        rule = "Rule of thumb: a beat that is early, wide (120 ms or more) and unlike the others is ventricular."
+        rule = (
+            "Rule of thumb: a beat that is early, wide (120 ms or more, or a fifth wider than the patient's usual one) and "
+            "unlike the others is ventricular."
+        )
         return [f"{rule} Here: {', '.join(answers)}."]
     if said.task == "beat" and said.label == "S":
         answers = [
-            _answer("early", features.get("rr_to_usual"), lambda value: value < _EARLY),
+            _answer("early", features.get("rr_to_level"), lambda value: value < _EARLY),
             _answer("of the usual shape", features.get("qrs_likeness"), lambda value: value >= _UNLIKE),
         ]
         rule = "Rule of thumb: a beat that is early but of the usual shape comes from the upper chambers."
@@ -175,6 +179,15 @@ def _rule_of_thumb(said: Said) -> list[str]:
             here.append(f"what comes before one beat is like what comes before the others {shared}")
         return [f"{rule} Here: {'; '.join(here)}." if here else rule]
     return []
+
+
+def _wide(features: Mapping[str, float]) -> str:
+    width_ms, ratio = features.get("width_ms", math.nan), features.get("width_ratio", math.nan)
+    if not (math.isfinite(width_ms) or math.isfinite(ratio)):
+        return "wide: not known"
+    is_wide = width_ms >= _WIDE_MS or ratio >= _WIDE_RATIO
+    measured = f" ({value_words(width_ms, 'ms')})" if math.isfinite(width_ms) else ""
+    return f"wide: {'yes' if is_wide else 'no'}{measured}"
 
 
 def _answer(words: str, value: float | None, is_so: Callable[[float], bool]) -> str:
@@ -216,7 +229,7 @@ def _percent(share: float) -> str:
 
 
 def _usual_interval(values: Mapping[str, float]) -> str | None:
-    ratio, rr_ms = values["rr_to_usual"], values.get("rr_ms", math.nan)
+    ratio, rr_ms = values["rr_to_level"], values.get("rr_ms", math.nan)
     if not ratio > 0 or _EARLY <= ratio <= _LATE:
         return None
     how = "early" if ratio < 1 else "late"
@@ -239,7 +252,7 @@ def _yes_no(name: str, no: str, yes: str) -> Callable[[Mapping[str, float]], str
 
 
 _SPECIAL: Mapping[str, Callable[[Mapping[str, float]], str | None]] = {
-    "rr_to_usual": _usual_interval,
+    "rr_to_level": _usual_interval,
     "qrs_likeness": _below("qrs_likeness", "its QRS complex is unlike this patient's usual one"),
     "p_likeness": _below("p_likeness", "no P wave before it like this patient's usual one"),
     "t_likeness": _below("t_likeness", "its T wave is unlike this patient's usual one"),

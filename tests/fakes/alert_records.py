@@ -35,7 +35,7 @@ from tests.fakes.tiny_model import (
 )
 
 S = 10**9
-NAMES = ("rr_to_usual", "qrs_likeness", "p_likeness")
+NAMES = ("rr_to_level", "qrs_likeness", "p_likeness")
 KNOTS = ((0.4, 1.0, 1.2), (-0.5, 0.97, 1.0), (-0.5, 0.9, 1.0))
 PREPROCESSING = {
     "stage": "beat-windows/1",
@@ -110,7 +110,7 @@ def beat_window(at_s, *, early=1.0, like=0.98, p=0.95, values=None, **more):
             "sensor": "bed", "stream": "ecg", "model": "beat", "quality": 0.9, "channel": "II", "rate_hz": RATE_HZ,
             "start_ns": round((at_s - 0.8) * S), "sequence": round((at_s - 0.8) * RATE_HZ),
             "beats": (beat(at_s, rr_ms=800.0 * early),),
-            "features": {"rr_to_usual": early, "qrs_likeness": like, "p_likeness": p},
+            "features": {"rr_to_level": early, "qrs_likeness": like, "p_likeness": p},
         } | more,
         values=values,
     )  # fmt: skip

@@ -63,7 +63,7 @@ def rhythm_window(start_s, **more):
 # --- occlusion --------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(("name", "group"), [("rr_to_usual", "timing"), ("qrs_likeness", "qrs"), ("p_likeness", "p")])
+@pytest.mark.parametrize(("name", "group"), [("rr_to_level", "timing"), ("qrs_likeness", "qrs"), ("p_likeness", "p")])
 def test_the_question_that_a_model_asks_is_found(name, group):
     """A model that looks at one feature only: all else changes nothing."""
     model = WeightedModel(features={name: -0.1})
@@ -94,7 +94,7 @@ def test_the_wave_that_a_model_looks_at_is_found(at, group):
 def test_the_fall_is_that_of_the_logarithm_of_the_calibrated_probability():
     """With bias and temperature of the card: ln p with it less ln p without it."""
     output = beat_card()["output"] | {"temperature": 2.0, "bias": {"V": 0.5}}
-    model = WeightedModel(features={"rr_to_usual": -4.0}, card_changes=beat_card(output=output))
+    model = WeightedModel(features={"rr_to_level": -4.0}, card_changes=beat_card(output=output))
 
     found = explain(model, [beat_window(3.0, early=-1.0)], "V")
 
@@ -106,7 +106,7 @@ def test_the_fall_is_that_of_the_logarithm_of_the_calibrated_probability():
 
 def test_what_speaks_against_has_the_other_sign():
     """And comes last."""
-    model = WeightedModel(features={"rr_to_usual": 0.05, "p_likeness": -0.05})
+    model = WeightedModel(features={"rr_to_level": 0.05, "p_likeness": -0.05})
 
     found = explain(model, [beat_window(3.0)], "V")
 
@@ -145,7 +145,7 @@ def test_features_become_unknown_and_the_window_itself_is_left_alone():
     changed = without(window, [(0, N_SAMPLES)], ["qrs_likeness"])
 
     assert math.isnan(changed.features["qrs_likeness"])
-    assert changed.features["rr_to_usual"] == window.features["rr_to_usual"] == 1.0
+    assert changed.features["rr_to_level"] == window.features["rr_to_level"] == 1.0
     assert changed.values is not window.values
 
 
@@ -294,7 +294,7 @@ def test_a_probability_that_differs_in_its_last_bit_is_noticed(kept):
 
 def test_another_window_is_noticed(kept):
     """The same model, but something else shown to it."""
-    changed = replace(kept.windows[0], features={**kept.windows[0].features, "rr_to_usual": 1.2, "p_likeness": 1.0})
+    changed = replace(kept.windows[0], features={**kept.windows[0].features, "rr_to_level": 1.2, "p_likeness": 1.0})
     sequences = [window.sequence for window in kept.windows]
 
     found = reproduce(beat_classifier(), (changed, *kept.windows[1:]), kept.predictions, sequences)
@@ -347,7 +347,7 @@ def test_a_run_is_told_to_a_nurse(kept):
     text = " ".join(sentences)
     assert sentences[0].startswith("The model calls these 3 beats ventricular")
     assert "98 %" in text
-    assert "early, after 60 % of this patient's usual interval (typical: 100 %)" in text
+    assert "320 ms early, after 60 % of this patient's usual interval (typical: 100 %)" in text
     assert "its QRS complex is unlike this patient's usual one: 10 % alike (typical: 97 %)" in text
     assert "early: yes" in text
     assert "wide: not known" in text
@@ -375,11 +375,11 @@ def test_a_decision_that_no_part_carried_says_so():
 
 def test_only_figures_that_stand_out_are_told():
     """A typical value is no reason."""
-    model = WeightedModel(features={"rr_to_usual": -0.05, "qrs_likeness": -0.05})
+    model = WeightedModel(features={"rr_to_level": -0.05, "qrs_likeness": -0.05})
 
     found = explain(model, [beat_window(3.0, early=-3.0, like=0.97)], "V")
 
-    assert [fact.feature for fact in found.facts] == ["rr_to_usual"]
+    assert [fact.feature for fact in found.facts] == ["rr_to_level"]
 
 
 def test_a_figure_that_speaks_against_is_not_told_as_a_reason():
@@ -387,13 +387,13 @@ def test_a_figure_that_speaks_against_is_not_told_as_a_reason():
     samples, features = beat_card()["inputs"]
     more = [*features["features"], {"name": "next_rr_to_median", "knots": [0.4, 1.0, 1.6]}]
     card_changes = beat_card(inputs=[samples, features | {"features": more}])
-    model = WeightedModel({"rr_to_usual": -0.5, "next_rr_to_median": -0.1}, card_changes=card_changes)
+    model = WeightedModel({"rr_to_level": -0.5, "next_rr_to_median": -0.1}, card_changes=card_changes)
     window = beat_window(3.0, early=-3.0)
 
     found = explain(model, [replace(window, features={**window.features, "next_rr_to_median": 1.6})], "V")
 
     assert strongest(found) == "timing"
-    assert [fact.feature for fact in found.facts] == ["rr_to_usual"]
+    assert [fact.feature for fact in found.facts] == ["rr_to_level"]
 
 
 def test_a_rule_without_a_model_is_told():

@@ -53,12 +53,13 @@ def test_an_unknown_feature_is_said_by_its_name_and_unit():
 @pytest.mark.parametrize(
     ("name", "values", "sentence"),
     [
-        ("rr_to_usual", {"rr_to_usual": 0.62, "rr_ms": 506}, "it came 310 ms early, after 62 % of this patient's usual interval"),
-        ("rr_to_usual", {"rr_to_usual": 1.5, "rr_ms": 1200}, "it came 400 ms late, after 150 % of this patient's usual interval"),
-        ("rr_to_usual", {"rr_to_usual": 0.5, "rr_ms": math.nan}, "it came early, after 50 % of this patient's usual interval"),
+        ("rr_to_level", {"rr_to_level": 0.62, "rr_ms": 506}, "it came 310 ms early, after 62 % of this patient's usual interval"),
+        ("rr_to_level", {"rr_to_level": 1.5, "rr_ms": 1200}, "it came 400 ms late, after 150 % of this patient's usual interval"),
+        ("rr_to_level", {"rr_to_level": 0.5, "rr_ms": math.nan}, "it came early, after 50 % of this patient's usual interval"),
         ("p_likeness", {"p_likeness": 0.12}, "no P wave before it like this patient's usual one: 12 % alike"),
         ("p_likeness", {"p_likeness": 0.95}, "the stretch before it is like this patient's usual P wave to 95 %"),
-        ("width_ms", {"width_ms": 148.4}, "its QRS complex lasts 148 ms"),
+        ("width_ratio", {"width_ratio": 1.48}, "its QRS complex is 148 % as long as the usual one"),
+        ("width_median_ms", {"width_median_ms": 98.4}, "QRS complexes last 98 ms"),
         ("rr_cv_ratio", {"rr_cv_ratio": 0.24}, "the intervals between beats vary by 24 %"),
         ("form_is_usual", {"form_is_usual": 0.0}, "it does not have this patient's usual shape"),
         ("heart_rate_bpm", {"heart_rate_bpm": 111.6}, "heart rate: 112/min"),
