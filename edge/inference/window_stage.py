@@ -9,6 +9,7 @@ from typing import Protocol, runtime_checkable
 from edge.messages import Json, Prediction, Window
 
 _NS_PER_S = 1_000_000_000
+_RATES_HZ = (0.1, 100_000.0)
 
 
 class WindowStage(Protocol):
@@ -52,7 +53,9 @@ def unanswered(window: Window, reason: str) -> Prediction:
     Its instant is the one that `Classifier` gives: of a beat, its R peak; else the end of the window.
     """
     is_beat = window.model == "beat" and len(window.beats) == 1
-    end_ns = window.start_ns + round(window.values.shape[0] / window.rate_hz * _NS_PER_S)
+    is_plausible = _RATES_HZ[0] <= window.rate_hz <= _RATES_HZ[1]  # whoever stands in for a model must not raise itself
+    duration_s = window.values.shape[0] / window.rate_hz if is_plausible else 0.0
+    end_ns = window.start_ns + round(duration_s * _NS_PER_S)
     return Prediction(
         at_ns=window.beats[0].at_ns if is_beat else end_ns,
         label=None,

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import threading
+from dataclasses import replace
 
 import pytest
 
 from edge.clock import ManualClock
 from edge.inference.lifecycle import InferenceWorker, InThread, Supervision, WorkerState
-from edge.inference.window_stage import Deferred, InferenceCounts, PolledStage, poll
+from edge.inference.window_stage import Deferred, InferenceCounts, PolledStage, poll, unanswered
 from edge.messages import Prediction
 from tests.inference.test_lifecycle import PATIENCE_S, ScriptedModel, window
 
@@ -168,6 +169,12 @@ def test_a_stage_is_stopped_in_any_state(bench):
 
     assert bench.stage.watch() is WorkerState.GIVEN_UP
     assert len(bench.models) == 1
+
+
+@pytest.mark.parametrize("rate_hz", [0.0, -1.0, float("nan"), float("inf"), 1e-300])
+def test_a_window_of_an_impossible_rate_is_no_trouble_for_what_stands_in(rate_hz):
+    """The worker passes windows over in the thread that monitors: it must not raise there."""
+    assert unanswered(replace(window(1), rate_hz=rate_hz, start_ns=5), "late").at_ns == 5
 
 
 @pytest.mark.parametrize("settings", [{"hung_s": 0.0}, {"again_s": -1.0}, {"n_more": -1}])
