@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -21,6 +21,7 @@ from converter.calibration import (
     most_outside,
 )
 from converter.cross_validation import CrossValidation, cross_validate, fit_on, metric_of
+from converter.datasets.alerts import with_alerts
 from converter.examples import Examples, save_examples, spread_sample
 from converter.fitting import Fitted
 from converter.inputs import Card, learn_inputs, scale
@@ -57,6 +58,12 @@ class TrainJob:
     is_cross_validated: bool = False
     """All folds are held out in turn; else one, which is enough to see whether a recipe works."""
     jobs: int = 1
+    alerts: Path | None = None
+    """Archive of alerts that clinicians have judged; None for none."""
+    when_false: Mapping[str, str] = field(default_factory=dict)
+    """What the windows of a false alert were, by what the model had called them."""
+    alert_weight: float = 1.0
+    """How much a window of a judged alert counts beside one of a recording."""
 
 
 def train(
@@ -82,6 +89,17 @@ def train(
     """
     begun = time.monotonic()
     examples = recipe.examples(job.data, settings, jobs=job.jobs)
+    if job.alerts is not None:
+        n_before = len(examples.labelled())
+        examples = with_alerts(
+            examples,
+            job.alerts,
+            recipe.inputs(settings, examples),
+            recipe.task,
+            when_false=job.when_false,
+            weight=job.alert_weight,
+        )
+        told(f"{len(examples.labelled()) - n_before} windows of judged alerts")
     known = examples.labelled()
     _require_classes(known)
     if settings.validation.bias_metric:

@@ -44,6 +44,15 @@ def add_parser(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> No
     parser.add_argument(
         "--jobs", type=int, default=1, metavar="N", help="processes; 0 for one on each processor (default 1)"
     )
+    parser.add_argument("--alerts", type=Path, metavar="DIR", help="archive of alerts that clinicians have judged")
+    parser.add_argument(
+        "--false-alerts",
+        action="append",
+        default=[],
+        metavar="SAID=WAS",
+        help="class of the windows of a false alert, such as V=N; without it they teach nothing; may be repeated",
+    )
+    parser.add_argument("--alert-weight", type=float, default=1.0, metavar="W", help="how much they count (default 1)")
     add_json_option(parser)
     parser.set_defaults(run=run)
 
@@ -63,6 +72,9 @@ def run(args: argparse.Namespace) -> int:
         seeds=tuple(range(1, args.seeds + 1)),
         is_cross_validated=args.cross_validate,
         jobs=args.jobs,
+        alerts=args.alerts,
+        when_false=_pairs(args.false_alerts),
+        alert_weight=args.alert_weight,
     )
     trained = train(recipe, settings, job, told=partial(note))
     figures = [
@@ -93,3 +105,13 @@ def run(args: argparse.Namespace) -> int:
     }
     say(text, facts, as_json=args.json)
     return EXIT_DONE
+
+
+def _pairs(texts: list[str]) -> dict[str, str]:
+    found = {}
+    for text in texts:
+        said, equals, was = text.partition("=")
+        if not (said and equals and was):
+            raise EdgeError(f"--false-alerts: expected SAID=WAS, got {text!r}", hint="such as V=N")
+        found[said] = was
+    return found

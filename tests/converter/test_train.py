@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -18,8 +19,11 @@ from converter.recipes.base import FeatureNames, Recipe
 from converter.recipes.settings import RecipeSettings
 from converter.train import TrainJob, train
 from converter.trained import read_trained
+from edge.alert_archive import AlertArchive
+from edge.alert_log import Verdict
 from edge.errors import EdgeError
 from edge.inference.card_inputs import SamplesInput
+from tests.fakes.alert_records import beat_window, decision, record
 
 RATE_HZ = 125.0
 PLANS = (
@@ -242,6 +246,43 @@ def test_the_network_that_is_kept_stops_where_the_others_were_best(tmp_path):
     assert recipe.fits[-1].held is None
     assert set(recipe.fits[-1].train.groups) == set(recipe.given.groups)
     assert epochs == [30] * 4 + [2]
+
+
+def test_judged_alerts_are_learned_from(tmp_path):
+    """Their windows join those of the recordings, under the person they were raised for."""
+    pytest.importorskip("matplotlib", reason="needs the convert extra")
+    window = beat_window(3.0, values=np.ones((20, 1)), features={"early": 9.0, "constant": 5.0, "unknown": np.nan})
+    kept = replace(record(), windows=(window,), decision=decision([window.sequence]))
+    for number, verdict in enumerate([Verdict.TRUE, Verdict.FALSE, Verdict.UNCLEAR]):
+        archive = AlertArchive(tmp_path / "alerts")
+        archive.save(replace(kept, alert=replace(kept.alert, id=f"a-{number}"), bed=f"bed {number}"))
+        archive.label(f"a-{number}", verdict, by="ward-3", wall_ns=5)
+    recipe = Threshold(population())
+    recipe.task = "beat"
+    lines = []
+    job = TrainJob(
+        data=tmp_path, out=tmp_path / "out", alerts=tmp_path / "alerts", when_false={"V": "N"}, alert_weight=3.0
+    )
+
+    train(recipe, settings_of(), job, told=lines.append)
+
+    seen = recipe.fits[-1].train
+    is_alert = np.char.startswith(seen.groups, "alert:")
+    assert seen.groups[is_alert].tolist() == ["alert:bed 0", "alert:bed 1"]
+    assert seen.labels[is_alert].tolist() == [1, 0]
+    assert set(seen.weights[is_alert]) == {3.0}
+    assert "2 windows of judged alerts" in lines
+
+
+def test_alerts_of_another_preprocessing_are_refused(tmp_path):
+    archive = AlertArchive(tmp_path / "alerts")
+    archive.save(record())
+    archive.label("a-1", Verdict.TRUE, by="ward-3", wall_ns=5)
+    recipe = Threshold(population())
+    recipe.task = "beat"
+
+    with pytest.raises(EdgeError, match="another preprocessing: 'early'"):
+        train(recipe, settings_of(), TrainJob(data=tmp_path, out=tmp_path / "out", alerts=tmp_path / "alerts"))
 
 
 def test_one_class_is_nothing_to_learn(tmp_path):
