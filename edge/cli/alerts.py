@@ -187,7 +187,6 @@ def _explained(archived: ArchivedAlert, folders: list[Path], backend: str) -> tu
         wanted.label,
         bundle_sha256=wanted.sha256,
         condition=record.alert.condition,
-        rule=str(record.alert.evidence.get("rule", "")),
     )
     if explanation is None:
         raise EdgeError(f"alert {record.alert.id}: the model gives no answer to what it saw")
@@ -237,8 +236,10 @@ def _read(folder: Path, name: str) -> bytes | None:
 
 
 def _words_of_rule(archived: ArchivedAlert) -> tuple[str, ...]:
-    evidence = archived.record.alert.evidence
-    return rule_sentences(str(evidence.get("rule", "")), evidence) if archived.record.decision is None else ()
+    alert = archived.record.alert
+    if archived.record.decision is not None:
+        return ()
+    return rule_sentences(str(alert.evidence.get("rule", "")), alert.evidence, alert.condition)
 
 
 def _words_of_reproduction(repeated: Reproduction) -> str:

@@ -151,7 +151,6 @@ def explain(
     *,
     bundle_sha256: str = "",
     condition: str = "",
-    rule: str = "",
 ) -> Explanation | None:
     """Return why `model` says `label` of these windows; None where it answers none of them.
 
@@ -165,8 +164,8 @@ def explain(
         What it decided.
     bundle_sha256 : str
         Names the model in the explanation.
-    condition, rule : str
-        Code of the alert's condition and the words of the rule that raised it.
+    condition : str
+        Code of the alert's condition.
 
     Raises
     ------
@@ -209,7 +208,6 @@ def explain(
         facts=[fact.sentence for fact in facts],
         features=values,
         condition=condition,
-        rule=rule,
     )
     return Explanation(
         model=card.task,

@@ -25,6 +25,21 @@ LABEL_WORDS = {
 }
 """What the labels of the models mean."""
 
+RULE_WORDS = {
+    "apnoea": "no breath for a long time, though the signal can be read",
+    "asystole": "no heart beat for some seconds, though the signal can be read",
+    "atrial-fibrillation": "intervals between beats that stay irregular for a minute, beats of another shape left out",
+    "extreme-bradycardia": "the last few beats are extremely slow",
+    "extreme-tachycardia": "the last beats are extremely fast",
+    "fall-suspected": "a hard impact, and little movement after it",
+    "frequent-ventricular-beats": "many ventricular beats within one minute",
+    "pause": "one long interval without a beat",
+    "ventricular-fibrillation": "large waves without a pattern of beats",
+    "ventricular-run": "three or more ventricular beats in a row",
+    "ventricular-tachycardia": "five or more ventricular beats in a row, fast",
+}
+"""What the rules look for, by the condition that they raise."""
+
 CHECK_FIRST = "Look at the patient first; then check that the electrodes are firm."
 
 _MEASURED = "Measured (and what is typical of the people whose recordings the model learned from)"
@@ -54,7 +69,7 @@ class Said:
     facts: Sequence[str]
     features: Mapping[str, float]
     condition: str = ""
-    rule: str = ""
+    """Of the alert that it led to."""
 
 
 def decision_sentences(said: Said) -> tuple[str, ...]:
@@ -64,14 +79,16 @@ def decision_sentences(said: Said) -> tuple[str, ...]:
         *_reasons(said),
         *([f"{_MEASURED}: {'; '.join(said.facts)}."] if said.facts else []),
         *_rule_of_thumb(said),
+        *_fusion(said),
         _confidence(said),
         _blind_spots(said.task),
         CHECK_FIRST,
     )
 
 
-def rule_sentences(rule: str, evidence: Mapping[str, object]) -> tuple[str, ...]:
+def rule_sentences(rule: str, evidence: Mapping[str, object], condition: str = "") -> tuple[str, ...]:
     """Return the explanation of an alert that a rule raised without a model."""
+    rule = RULE_WORDS.get(condition, rule)
     value, limit, unit = evidence.get("value"), evidence.get("limit"), str(evidence.get("unit", ""))
     sentences = [f"A fixed rule raised this alert, no model was asked: {rule or 'see the alert itself'}."]
     if isinstance(value, int | float) and not isinstance(value, bool):
@@ -188,6 +205,18 @@ def _wide(features: Mapping[str, float]) -> str:
     is_wide = width_ms >= _WIDE_MS or ratio >= _WIDE_RATIO
     measured = f" ({value_words(width_ms, 'ms')})" if math.isfinite(width_ms) else ""
     return f"wide: {'yes' if is_wide else 'no'}{measured}"
+
+
+def _fusion(said: Said) -> list[str]:
+    """Return what rule and model each did for the alert."""
+    rule = RULE_WORDS.get(said.condition)
+    if rule is None:
+        return []
+    if said.task == "beat":
+        return [
+            f"The alert itself was raised by a fixed rule: {rule}. The model only said which beats are ventricular."
+        ]
+    return [f"The alert itself needed two that agree: the model, and a fixed rule: {rule}."]
 
 
 def _answer(words: str, value: float | None, is_so: Callable[[float], bool]) -> str:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,12 +14,13 @@ import pytest
 from edge.inference.card import ModelCard
 from edge.inference.classifier import Classifier
 from edge.inference.explain import explain
-from edge.inference.explain_words import rule_sentences
+from edge.inference.explain_words import RULE_WORDS, rule_sentences
 from edge.inference.explained_classifier import ExplainedClassifier, quick_contributions
 from edge.inference.occlusion import beat_parts, effects, rhythm_parts, rhythm_stretches, without
 from edge.inference.predictor import Answer
 from edge.inference.reproduce import deciding_windows, reproduce
 from edge.messages import Window
+from edge.monitoring import alarms
 from tests.fakes.alert_records import S, beat, beat_card, beat_classifier, beat_window, record
 from tests.fakes.tiny_model import N_SAMPLES, RATE_HZ, card
 
@@ -403,6 +406,25 @@ def test_a_rule_without_a_model_is_told():
     assert told[0] == "A fixed rule raised this alert, no model was asked: heart rate."
     assert told[1] == "Measured: 155.1/min; the limit is 140/min."
     assert rule_sentences("", {"value": True, "limit": None})[0].endswith("see the alert itself.")
+
+
+def test_rule_and_model_are_told_apart(kept):
+    """A run is raised by a rule that counts what the model called ventricular; fibrillation needs both."""
+    run = explain(beat_classifier(), kept.windows, "V", condition="ventricular-run").sentences
+    model = WeightedModel(features={"p_likeness": -1.0}, card_changes=rhythm_card())
+    rhythm = explain(model, [rhythm_window(0.0)], "A", condition="atrial-fibrillation").sentences
+
+    assert any("three or more ventricular beats in a row. The model only said which" in each for each in run)
+    assert any("needed two that agree" in each for each in rhythm)
+
+
+def test_every_rule_has_words():
+    """None of the conditions that the rules claim is told by its code."""
+    sources = [path.read_text() for path in Path(alarms.__file__).parent.glob("*.py")]
+    codes = {code for source in sources for code in re.findall(r'Claim\(\s*"([a-z-]+)"', source)}
+
+    assert codes - set(RULE_WORDS) == set()
+    assert "asystole" in codes
 
 
 def test_an_explanation_is_json(kept):
