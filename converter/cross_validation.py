@@ -12,10 +12,10 @@ from numpy.typing import NDArray
 from converter.augment import NOISE_KINDS, NoiseBank, add_noise, synthetic_noise
 from converter.calibration import Calibration, nested_bias, outside_share
 from converter.examples import Examples
-from converter.fitting import Fitted, bag_logits, first_of_bags
+from converter.fitting import Fitted, OnEpoch, bag_logits, first_of_bags
 from converter.folds import group_folds, stop_split
 from converter.inputs import Card, learn_inputs, scale
-from converter.progress import progress
+from converter.progress import epoch_line, progress
 from converter.recipes.base import Fold, Recipe
 from converter.recipes.settings import RecipeSettings
 from edge.errors import EdgeError
@@ -186,13 +186,13 @@ class _Job:
     stress_db: tuple[float, ...]
 
 
-def _run_fold(job: _Job, seed: int, fold: int) -> FoldRun:
+def _run_fold(job: _Job, seed: int, fold: int, on_epoch: OnEpoch | None = None) -> FoldRun:
     """Return the predictions for the examples that a fold holds out by a network trained on the others."""
     plans = job.recipe.inputs(job.settings, job.examples)
     held = job.masks[fold]
     train, test = job.examples.select(~held), job.examples.select(held)
     cards = learn_inputs(plans, train)
-    fitted = fit_on(job.recipe, job.settings, scale(train, cards), seed=seed, noise=job.noise)
+    fitted = fit_on(job.recipe, job.settings, scale(train, cards), seed=seed, noise=job.noise, on_epoch=on_epoch)
     return FoldRun(
         seed=seed,
         fold=fold,
@@ -240,7 +240,7 @@ def fit_on(
     seed: int,
     noise: NoiseBank,
     is_stopped: bool = True,
-    on_epoch: Callable[[int, Mapping[str, float]], None] | None = None,
+    on_epoch: OnEpoch | None = None,
 ) -> Fitted:
     """Return a network fitted to scaled examples, some of whose patients may decide when to stop."""
     stop = stop_split(scaled, settings.validation.stop_ratio, seed=seed) if is_stopped else None
@@ -269,7 +269,8 @@ def _runs(job: _Job, work: list[tuple[int, int]], jobs: int) -> Iterator[FoldRun
     jobs = jobs if jobs > 0 else os.cpu_count() or 1
     if jobs == 1:
         for seed, fold in work:
-            yield _run_fold(job, seed, fold)
+            line = epoch_line(f"seed {seed} fold {fold + 1}/{len(job.masks)}", job.settings.fit.epochs)
+            yield _run_fold(job, seed, fold, line)
         return
     try:
         from joblib import Parallel, delayed

@@ -26,6 +26,7 @@ from converter.examples import Examples, save_examples, spread_sample
 from converter.fitting import Fitted
 from converter.inputs import Card, learn_inputs, scale
 from converter.noise_bank import noise_bank
+from converter.progress import epoch_line
 from converter.recipes.base import Recipe
 from converter.recipes.settings import RecipeSettings
 from converter.report import write_report
@@ -165,7 +166,8 @@ def _fit_all(
     """Return the network that is kept: all patients train it, for as many epochs as were best when some were held."""
     if settings.validation.stop_ratio:
         settings = replace(settings, fit=replace(settings.fit, epochs=judged.best_epoch))
-    return fit_on(recipe, settings, scaled, seed=seed, noise=noise, is_stopped=False)
+    line = epoch_line("all patients", settings.fit.epochs)
+    return fit_on(recipe, settings, scaled, seed=seed, noise=noise, is_stopped=False, on_epoch=line)
 
 
 def _facts(

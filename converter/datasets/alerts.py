@@ -61,7 +61,7 @@ def alert_examples(
     """
     if not folder.is_dir():
         raise EdgeError(
-            f"{folder}: no such folder of alerts", hint="it is [alerts] folder of the gateway's configuration"
+            f"{folder}: no such folder of alerts", hint="it is [alerts] path of the gateway's configuration"
         )
     unknown = (set(when_false) | set(when_false.values())) - set(classes)
     if unknown:
