@@ -1,6 +1,8 @@
 """A recipe's settings: its TOML file, and what the command line changes in it.
 
-The file is the schema: a key that it does not have is refused, and a value must be of the type that stands there.
+The sections ``data`` and ``model`` are the recipe's own, and its file is their schema; ``augment``, ``fit`` and
+``validation`` are those of every recipe, and the file says where it differs from their defaults.  A key that is in neither
+is refused, and a value must be of the type that stands there.
 """
 
 from __future__ import annotations
@@ -38,6 +40,13 @@ class RecipeSettings:
         return {name: _plain(value) for name, value in asdict(self).items()}
 
 
+_SHARED: Mapping[str, type[AugmentSettings | FitSettings | ValidationSettings]] = {
+    "augment": AugmentSettings,
+    "fit": FitSettings,
+    "validation": ValidationSettings,
+}
+
+
 def load_settings(path: Path, overrides: Sequence[str] = ()) -> RecipeSettings:
     """Return the settings of a TOML file with `overrides` such as ``fit.epochs=3`` put in.
 
@@ -50,6 +59,9 @@ def load_settings(path: Path, overrides: Sequence[str] = ()) -> RecipeSettings:
         tree = tomllib.loads(path.read_text(encoding="utf-8"))
     except (OSError, tomllib.TOMLDecodeError) as error:
         raise _problem(str(path), "", f"cannot be read: {error}") from error
+    for name, kind in _SHARED.items():
+        defaults = {key: list(value) if isinstance(value, tuple) else value for key, value in asdict(kind()).items()}
+        tree[name] = {**defaults, **tree.get(name, {})}
     for override in overrides:
         _put(tree, override)
     try:

@@ -29,9 +29,13 @@ def file(tmp_path):
 
 
 def test_overrides_take_the_type_that_stands_there(file):
-    settings = load_settings(file, ["fit.epochs=7", "data.hop_s=3", "model.kind=wide", 'data.records=["119"]'])
+    settings = load_settings(
+        file, ["fit.epochs=7", "fit.adversarial_step=0.05", "data.hop_s=3", "model.kind=wide", 'data.records=["119"]']
+    )
 
     assert settings.fit.epochs == 7
+    assert settings.fit.adversarial_step == 0.05  # of every recipe, though the file does not name it
+    assert settings.augment.snr_db == (6.0, 24.0)
     assert settings.data["hop_s"] == 3.0
     assert isinstance(settings.data["hop_s"], float)
     assert settings.model["kind"] == "wide"
