@@ -33,6 +33,9 @@ from edge.model_store import ModelStore, ModelStoreError
 
 _log = logging.getLogger(__name__)
 
+_QUEUE_SIZE = 64
+"""Windows that may wait for one model.  A link that stood still delivers half a minute at once, a window for every beat;
+how old an answer may be is bounded by its deadline, not here."""
 SHADOW = "shadow"
 PROBATION = "probation"
 
@@ -321,7 +324,7 @@ class ModelService:
     def _thread(self, running: Running, opened: OpenedModel) -> InThread:
         def worker() -> InferenceWorker:
             stage = Deferred(opened.classifier, opened.title)
-            return InferenceWorker(stage, self._clock, deadline_s=running.served.deadline_s)
+            return InferenceWorker(stage, self._clock, queue_size=_QUEUE_SIZE, deadline_s=running.served.deadline_s)
 
         return InThread(worker(), clock=self._clock, make_another=worker)
 

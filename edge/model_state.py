@@ -28,7 +28,7 @@ Text = Annotated[str, Field(max_length=500)]
 Maker = Annotated[str, Field(pattern=r"^([0-9a-f]{16}|unsigned)$")]
 """Identifier of the key that signed a bundle."""
 
-Step = Literal["stage", "unstage", "shadow", "promote", "rollback", "confirm"]
+Step = Literal["stage", "shadow", "promote", "rollback", "confirm"]
 
 
 @with_config(_STRICT)

@@ -127,6 +127,14 @@ class ModelStore:
             return Agreement()
         return agreement_from_json(values) if isinstance(values, dict) and values.get("pair") == pair else Agreement()
 
+    def refuse_replay(self, model: str, bundle: Bundle, *, own: Bundle | None = None) -> None:
+        """Raise ModelContractError where a bundle is older than one of the same maker that was promoted here.
+
+        `own` is the one that came with the software, if any: it has been in use here too.
+        """
+        refuse_old(model, bundle, {} if own is None else {maker_of(own): floor_of(own)})
+        refuse_old(model, bundle, self.state().slots(model).floors)
+
     # --- steps --------------------------------------------------------------------------------------------
 
     def stage(
@@ -157,8 +165,7 @@ class ModelStore:
         bundle = verify(path, model)
         with self._changing() as state:
             slots = state.slots(model)
-            refuse_old(model, bundle, {} if own is None else {maker_of(own): floor_of(own)})
-            refuse_old(model, bundle, slots.floors)
+            self.refuse_replay(model, bundle, own=own)
             if slots.active is not None and slots.active.sha256 == bundle.sha256:
                 raise ModelContractError(f"{path}: {bundle.card.title} is in use already")
             if slots.rejected is not None and slots.rejected.sha256 == bundle.sha256 and not is_again:
@@ -171,15 +178,6 @@ class ModelStore:
             changed = replace(slots, staged=slot, is_shadow=False)
             self._write(state.with_slots(model, changed, self._event(model, "stage", slot, "")))
         _log.info("model.staged model=%s title=%s sha256=%s", model, slot.title, slot.sha256)
-        return slot
-
-    def unstage(self, model: str) -> Slot:
-        """Forget the staged bundle."""
-        with self._changing() as state:
-            slots = state.slots(model)
-            slot = _staged(model, slots)
-            changed = replace(slots, staged=None, is_shadow=False)
-            self._write(state.with_slots(model, changed, self._event(model, "unstage", slot, "")))
         return slot
 
     def shadow(self, model: str, *, is_on: bool, why: str = "") -> Slot:

@@ -159,6 +159,18 @@ def test_windows_are_answered_and_counted(gateway):
     assert gateway.conditions() == set()
 
 
+def test_half_a_minute_at_once_is_answered_window_by_window(gateway):
+    """A link that stood still delivers every beat of half a minute in one go; none may fall to the rules for that."""
+    gateway.start()
+    found = []
+    for number in range(60):
+        found += gateway.stage.push(rhythm_window(number))
+    assert gateway.stage.threads[0]._worker.wait_idle(PATIENCE_S)
+    found += gateway.stage.poll()
+
+    assert [each.label for each in found] == ["N"] * 60
+
+
 def test_a_shadow_is_counted_and_never_acted_on(gateway):
     """What it says differs on every window, and nobody hears of it but the figures."""
     gateway.store.stage(gateway.bundle(2, is_swapped=True), "rhythm", VERIFY)

@@ -169,6 +169,19 @@ def test_nothing_older_than_what_came_with_the_software_comes_in(shelf, tmp_path
     assert shelf.store().stage(shelf.bundle(6), "rhythm", verify, own=own).release == 6
 
 
+def test_a_bundle_that_the_configuration_names_is_held_against_what_was_promoted(shelf):
+    """Whoever can exchange a folder cannot bring an old fault back by its path either."""
+    shelf.promote(5)
+    old, new = (load_bundle(shelf.bundle(release), TRUST) for release in (4, 6))
+
+    with pytest.raises(ModelContractError, match="release 4 is older than release 5"):
+        shelf.store().refuse_replay("rhythm", old)
+    with pytest.raises(ModelContractError, match="release 4 is older than release 6"):
+        shelf.store().refuse_replay("beat", old, own=new)
+    shelf.store().refuse_replay("rhythm", new)
+    shelf.store().refuse_replay("beat", old)
+
+
 def test_two_bundles_of_one_release_are_not_both_taken(shelf):
     """The number would prove nothing any more."""
     shelf.promote(5)
@@ -291,16 +304,6 @@ def test_a_new_staged_bundle_does_not_inherit_the_shadow(shelf):
     store.stage(shelf.bundle(4), "rhythm", verify)
 
     assert not store.state().slots("rhythm").is_shadow
-
-
-def test_unstaging_forgets_the_bundle_and_its_files(shelf):
-    store = shelf.store()
-    store.stage(shelf.bundle(3), "rhythm", verify)
-
-    store.unstage("rhythm")
-
-    assert shelf.releases() == (None, None, None)
-    assert list((store.folder / "bundles").iterdir()) == []
 
 
 def test_only_bundles_that_something_points_at_are_kept(shelf):
@@ -531,7 +534,6 @@ STEPS = {
     "promote": lambda store, shelf: store.promote("rhythm", verify),
     "rollback": lambda store, shelf: store.rollback("rhythm", "why"),
     "confirm": lambda store, shelf: store.confirm("rhythm", "why"),
-    "unstage": lambda store, shelf: store.unstage("rhythm"),
     "note_start": lambda store, shelf: store.note_start(),
     "keep_agreement": lambda store, shelf: store.keep_agreement("rhythm", "shadow", "a>b", agreement_of(("N", "N"))),
 }
