@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 from edge.alert_log import decided_by
 from edge.alert_record import AlertRecord, Strip
@@ -13,6 +13,8 @@ from edge.viewing.strip import BeatMark, Curve, Shade, StripPicture
 from edge.viewing.strip_panels import Bar, Interval
 
 _NS_PER_S = 1_000_000_000
+_FIRST_DATED_NS = 30 * 86_400 * _NS_PER_S
+"""A recording without a date begins at 0; no clock of a gateway says January 1970."""
 _MOST_BARS = 4
 _BAR_FROM = 0.1
 
@@ -66,13 +68,17 @@ def picture_of(
 
 
 def wall_words(wall_ns: int) -> str:
-    """Return an instant as people read it, in UTC.
+    """Return an instant as people read it, in UTC; of a recording without a date how far into it.
 
     Examples
     --------
-    >>> wall_words(1_500_000_000)
-    '1970-01-01 00:00:01 UTC'
+    >>> wall_words(1_767_225_661_500_000_000)
+    '2026-01-01 00:01:01 UTC'
+    >>> wall_words(580_000_000_000)
+    '0:09:40 into the recording'
     """
+    if 0 <= wall_ns < _FIRST_DATED_NS:
+        return f"{timedelta(seconds=wall_ns // _NS_PER_S)} into the recording"
     try:
         return f"{datetime.fromtimestamp(wall_ns // _NS_PER_S, UTC):%Y-%m-%d %H:%M:%S} UTC"
     except (ValueError, OverflowError, OSError):

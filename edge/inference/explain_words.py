@@ -123,7 +123,8 @@ def fact_sentence(name: str, values: Mapping[str, float], typical: str) -> str:
     text = special(values) if special is not None and math.isfinite(value) else None
     if text is None:
         words = words_of(name)
-        said = value_words(value, words.unit)
+        # Unlike is unlike: nobody reads a negative likeness.
+        said = value_words(max(0.0, value) if words.unit == "alike" else value, words.unit)
         text = words.text.replace("{}", said) if "{}" in words.text else f"{words.text}: {said}"
     return f"{text} (typical: {typical})"
 

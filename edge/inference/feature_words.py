@@ -53,7 +53,7 @@ def words_of(name: str) -> FeatureWords:
     Examples
     --------
     >>> words_of("width_ratio").text
-    'its QRS complex is {} as long as the usual one'
+    'its QRS complex lasts {} of the usual time'
     >>> words_of("sock_length_ms")
     FeatureWords(group='other', text='sock length', unit='ms', rank=2)
     """
@@ -139,7 +139,7 @@ _BEAT = {
     "form_interval_ratio": _W("form", "how early beats of this shape come, against the usual interval", "%"),
     "form_is_usual": _W("form", "it has this patient's usual shape", "yes-no", 1),
     "similarity": _W("qrs", "the beat detector finds it like the usual beat to {}", "alike"),
-    "width_ratio": _W("qrs", "its QRS complex is {} as long as the usual one", "%", 1),
+    "width_ratio": _W("qrs", "its QRS complex lasts {} of the usual time", "%", 1),
 }
 _INTERVALS = {
     "rr_cv_ratio": _W("intervals", "the intervals between beats vary by {}", "%", 1),

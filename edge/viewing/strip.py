@@ -281,7 +281,8 @@ def _beats_beside(
     curve, usual = picture.curve, picture.usual
     assert curve is not None
     assert usual is not None
-    n, k = len(usual.values_mv), _largest(usual.values_mv)
+    judged = [k for k, name in enumerate(curve.leads) if name == picture.judged_lead]
+    n, k = len(usual.values_mv), judged[0] if judged else _largest(usual.values_mv)
     time_s = usual.start_s + np.arange(n) / usual.rate_hz
     own = _level(usual.values_mv[:, k])
     pieces = [(_level(_cut(curve, k, mark.at_s + usual.start_s, n)), mark.kind) for mark in odd]
