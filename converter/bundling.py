@@ -18,6 +18,9 @@ from edge.inference.card import AbstentionCard, AggregationCard, OutputCard, Ref
 
 N_GOLDEN = 16
 """Golden vectors: some of every class, of many patients."""
+N_GOLDEN_LEAST = 4
+MOST_GOLDEN_VALUES = 500_000
+"""Numbers in ``golden.json``, which is text: pictures are large, and four of them prove the arithmetic too."""
 
 
 def bundle_trained(
@@ -58,7 +61,10 @@ def bundle_trained(
     except OSError as error:
         raise EdgeError(f"{folder / TFLITE}: cannot be read: {error.strerror}", hint="run quantize first") from error
     card: Mapping[str, Any] = trained.card
-    sample = spread_sample(load_examples(folder / EXAMPLES), N_GOLDEN, seed=release)
+    examples = load_examples(folder / EXAMPLES)
+    n_values = sum(values[0].size for values in examples.inputs.values())
+    n_golden = min(N_GOLDEN, max(N_GOLDEN_LEAST, MOST_GOLDEN_VALUES // n_values))
+    sample = spread_sample(examples, n_golden, seed=release)
     # A flat window shows nothing; the device does not show it to the model either.
     moving = np.ones(len(sample), bool)
     for values in scale(sample, trained.inputs).inputs.values():

@@ -32,10 +32,12 @@ from converter.recipes.settings import RecipeSettings
 from converter.report import write_report
 from converter.trained import (
     EXAMPLES,
+    FLOAT_TFLITE,
     MODEL,
     OUT_OF_FOLD,
     REPORT,
     REPRESENTATIVE,
+    TFLITE,
     Trained,
     library_versions,
     write_trained,
@@ -45,6 +47,9 @@ from edge.inference.card_inputs import FeaturesInput, SamplesInput
 
 N_SAMPLE = 2000
 """Examples that are kept beside the network."""
+MOST_SAMPLE_BYTES = 100_000_000
+"""Of these examples together: pictures are large; 200 are kept all the same."""
+N_SAMPLE_LEAST = 200
 _N_QUANTILES = 33
 
 
@@ -102,7 +107,7 @@ def train(
         )
         told(f"{len(examples.labelled()) - n_before} windows of judged alerts")
     known = examples.labelled()
-    _require_classes(known)
+    _require_enough(known, settings.validation.n_folds)
     if settings.validation.bias_metric:
         metric_of(
             recipe, settings.validation.bias_metric, known.classes
@@ -219,7 +224,11 @@ def _write(
 ) -> None:
     out.mkdir(parents=True, exist_ok=True)
     fitted.model.save(out / MODEL)
-    sample = spread_sample(examples, N_SAMPLE, seed=trained.seeds[0])
+    for stale in (TFLITE, FLOAT_TFLITE):
+        (out / stale).unlink(missing_ok=True)  # of an earlier network: bundled with this one's card it would lie
+    n_bytes = sum(values[0].nbytes for values in examples.inputs.values())
+    n_sample = min(N_SAMPLE, max(N_SAMPLE_LEAST, MOST_SAMPLE_BYTES // n_bytes))
+    sample = spread_sample(examples, n_sample, seed=trained.seeds[0])
     save_examples(out / EXAMPLES, sample)
     save_examples(out / REPRESENTATIVE, scale(sample, cards))
     units = [judged.judged(seed) for seed in judged.seeds]
@@ -235,12 +244,18 @@ def _write(
     write_trained(out, trained)
 
 
-def _require_classes(examples: Examples) -> None:
+def _require_enough(examples: Examples, n_folds: int) -> None:
     present = [name for name, n in examples.counts().items() if n]
     if len(present) < 2:
         raise EdgeError(
             f"expected labelled examples of at least two classes, got {_counted(examples.counts())}",
             hint="look at --data and at the recipe's settings under [data]",
+        )
+    n_groups = len(np.unique(examples.groups))
+    if n_groups < n_folds:
+        raise EdgeError(
+            f"expected at least {n_folds} patients for {n_folds} folds, got {n_groups}",
+            hint="more recordings, or --set validation.n_folds=2",
         )
 
 

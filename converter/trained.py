@@ -27,6 +27,8 @@ from edge.inference.card_inputs import InputCard
 
 MODEL = "model.keras"
 TFLITE = "model.tflite"
+FLOAT_TFLITE = "model.float.tflite"
+"""The same in floating point, which `quantize` leaves beside it for comparison."""
 FACTS = "trained.json"
 EXAMPLES = "examples.npz"
 REPRESENTATIVE = "representative.npz"

@@ -8,9 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from converter.console import EXIT_DONE, EXIT_FAILED, add_json_option, say
-from converter.trained import EXAMPLES, FACTS, TFLITE
-
-FLOAT_SUFFIX = ".float.tflite"
+from converter.trained import EXAMPLES, FACTS, FLOAT_TFLITE
 
 
 def add_parser(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -51,7 +49,7 @@ def run(args: argparse.Namespace) -> int:
     examples, floating = args.examples, args.floating
     if args.trained is not None and (args.trained / FACTS).is_file():
         examples = examples or args.trained / EXAMPLES
-        beside = (args.trained / TFLITE).with_suffix(FLOAT_SUFFIX)
+        beside = args.trained / FLOAT_TFLITE
         floating = floating or (beside if beside.is_file() else None)
     limits = VerifyLimits()
     if args.min_agreement is not None:

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from converter.bundling import bundle_trained
 from converter.compare import Variant, compare, table
 from converter.cross_validation import cross_validate, with_noise
 from converter.examples import Examples, load_examples
@@ -283,6 +284,25 @@ def test_alerts_of_another_preprocessing_are_refused(tmp_path):
 
     with pytest.raises(EdgeError, match="another preprocessing: 'early'"):
         train(recipe, settings_of(), TrainJob(data=tmp_path, out=tmp_path / "out", alerts=tmp_path / "alerts"))
+
+
+def test_the_int8_file_of_an_earlier_training_is_taken_away(tmp_path):
+    """Bundled with the new card it would answer otherwise than the card says."""
+    pytest.importorskip("matplotlib", reason="needs the convert extra")
+    out = tmp_path / "out"
+    out.mkdir()
+    (out / "model.tflite").write_bytes(b"an older network")
+
+    train(Threshold(population()), settings_of(), TrainJob(data=tmp_path, out=out))
+
+    with pytest.raises(EdgeError, match=r"model\.tflite: cannot be read") as caught:
+        bundle_trained(out, tmp_path / "bundle", version="1", release=1)
+    assert caught.value.hint == "run quantize first"
+
+
+def test_fewer_patients_than_folds_are_told_in_a_sentence(tmp_path):
+    with pytest.raises(EdgeError, match="at least 4 patients for 4 folds, got 3"):
+        train(Threshold(population(3)), settings_of(), TrainJob(data=tmp_path, out=tmp_path / "out"))
 
 
 def test_one_class_is_nothing_to_learn(tmp_path):
