@@ -1,4 +1,4 @@
-"""How much a decision changes between two ways to compute the same model: agreement, worst window, calibration."""
+"""How much a decision changes between two ways to compute the same model: agreement, worst window."""
 
 from __future__ import annotations
 
@@ -7,12 +7,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-
-from converter.examples import UNLABELLED
-from edge.inference.decision import probabilities
-
-N_BINS = 15
-"""Bins of the calibration error.  Default: the usual number since [1]_."""
 
 Logits = NDArray[np.float64]
 """Shape (n_examples, n_labels)."""
@@ -59,39 +53,6 @@ def difference(first: Logits, second: Logits, bias: Sequence[float] | None = Non
         largest=float(per_example.max()),
         worst=int(per_example.argmax()),
     )
-
-
-def calibration_error(
-    logits: Logits,
-    labels: NDArray[np.int64],
-    *,
-    temperature: float = 1.0,
-    bias: Sequence[float] | NDArray[np.float64] | float = 0.0,
-) -> float:
-    """Return the expected calibration error, 0 to 1: how far the probability of the likeliest label is from how often it
-    is right, over examples whose label is known.
-
-    References
-    ----------
-    .. [1] C. Guo et al., "On Calibration of Modern Neural Networks", ICML 2017, arXiv:1706.04599.
-
-    Examples
-    --------
-    >>> round(calibration_error(np.array([[0.0, 0.0]] * 4), np.array([0, 0, 1, 1])), 3)
-    0.0
-    """
-    known = labels != UNLABELLED
-    if not known.any():
-        raise ValueError("expected labelled examples, got none")
-    shares = probabilities(logits[known], temperature=temperature, bias=bias)
-    confidence = shares.max(axis=1)
-    is_right = shares.argmax(axis=1) == labels[known]
-    bins = np.minimum((confidence * N_BINS).astype(np.int64), N_BINS - 1)
-    gaps = [
-        abs(float(confidence[bins == each].mean() - is_right[bins == each].mean())) * float((bins == each).mean())
-        for each in np.unique(bins)
-    ]
-    return float(sum(gaps))
 
 
 def bag_means(logits: Logits, bags: NDArray[np.int64]) -> tuple[Logits, NDArray[np.int64]]:

@@ -10,14 +10,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from converter.backends import BackendMissingError, Runs, run_model
-from converter.comparison import Logits, bag_means, calibration_error, difference
+from converter.calibration import expected_calibration_error
+from converter.comparison import Logits, bag_means, difference
 from converter.examples import UNLABELLED, Examples
 from converter.graph import Graph, read_graph
 from converter.scoring import class_scores
 from edge.errors import EdgeError
 from edge.inference.bundle import Bundle
 from edge.inference.card import FeaturesInput, ModelCard, SamplesInput
-from edge.inference.decision import logits_of
+from edge.inference.decision import logits_of, probabilities
 from edge.inference.interpreter import plain_name
 from edge.inference.predictor import z_score
 from edge.inference.quantization import Quantization, quantize
@@ -333,7 +334,8 @@ def _against_float(
     for logits in (real, int8):
         decided = (logits + np.asarray(bias)).argmax(axis=1)
         scores.append(class_scores(labels, decided, output.labels))
-        errors.append(calibration_error(logits, labels, temperature=output.temperature, bias=bias))
+        shares = probabilities(logits, temperature=output.temperature, bias=bias)
+        errors.append(expected_calibration_error(shares, labels))
     return FloatReport(
         agreement=report.agreement,
         worst=worst,

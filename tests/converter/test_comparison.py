@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from converter.comparison import bag_means, calibration_error, difference
+from converter.comparison import bag_means, difference
 
 
 def test_agreement_and_the_worst_example_are_found():
@@ -32,24 +32,6 @@ def test_shapes_that_differ_are_refused():
         difference(np.zeros((2, 3)), np.zeros((3, 3)))
     with pytest.raises(ValueError, match="two equal shapes"):
         difference(np.zeros((0, 3)), np.zeros((0, 3)))
-
-
-def test_boldness_that_is_not_deserved_is_a_calibration_error():
-    """Sure of 1000 examples and right in half of them: 0.5 off; a high temperature brings it near 0."""
-    rng = np.random.default_rng(0)
-    labels = rng.integers(0, 2, 1000)
-    logits = np.tile([20.0, 0.0], (1000, 1))
-
-    assert calibration_error(logits, labels) == pytest.approx(0.5, abs=0.05)
-    assert calibration_error(logits, labels, temperature=1e6) == pytest.approx(0.0, abs=0.05)
-
-
-def test_examples_without_label_do_not_count():
-    logits = np.array([[9.0, 0.0], [9.0, 0.0]])
-
-    assert calibration_error(logits, np.array([0, -1])) == pytest.approx(0.0, abs=0.001)
-    with pytest.raises(ValueError, match="labelled"):
-        calibration_error(logits, np.array([-1, -1]))
 
 
 def test_a_bag_is_the_mean_of_its_examples():

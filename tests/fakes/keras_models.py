@@ -23,7 +23,7 @@ def waves(n: int, seed: int):
 
 
 def main(folder: Path) -> None:
-    """Write ``beat.keras`` (two inputs), ``norm.keras``, ``dilated.keras`` and ``waves.keras`` (trained)."""
+    """Write ``beat.keras`` (two inputs), ``norm.keras``, ``dilated.keras``, ``waves.keras`` (trained) and ``unequal.keras``."""
     os.environ.update(TF_CPP_MIN_LOG_LEVEL="3", TF_ENABLE_ONEDNN_OPTS="0")
     import keras
 
@@ -54,6 +54,17 @@ def main(folder: Path) -> None:
     model.compile(keras.optimizers.Adam(0.01), loss)
     model.fit(values, labels, batch_size=64, epochs=20, verbose=0)
     model.save(folder / "waves.keras")
+
+    # The same function, with two channels a hundred times larger than the others: hard for int8.
+    first, second = (layer for layer in model.layers if isinstance(layer, layers.Conv1D))
+    kernel, bias = first.get_weights()
+    kernel[..., :2] *= 100
+    bias[:2] *= 100
+    first.set_weights([kernel, bias])
+    kernel, bias = second.get_weights()
+    kernel[:, :2] /= 100
+    second.set_weights([kernel, bias])
+    model.save(folder / "unequal.keras")
 
 
 if __name__ == "__main__":
