@@ -9,8 +9,8 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
@@ -19,7 +19,7 @@ from converter.evaluation.parallel import score_all
 from converter.evaluation.report import Report, report_of
 from converter.evaluation.tables import as_json, csv_text, markdown, summary_lines
 from converter.evaluation.truth import Folder, choose, open_folder, read_patients
-from converter.evaluation.work import TASKS, Job
+from converter.evaluation.work import BEAT, RHYTHM, TASKS, Job
 from edge.config import Config
 from edge.config_sections import Model, Models
 from edge.errors import EdgeError
@@ -76,6 +76,10 @@ def evaluate(settings: EvaluateSettings) -> Report:
         that cannot be scored is no error: it is named in the report.
     """
     folder = open_folder(settings.data, extension=settings.extension)
+    if folder.has_labels and RHYTHM not in settings.tasks:
+        raise EdgeError(
+            f"{settings.data}: has one label a record and no annotated beats", hint="--task rhythm, or another folder"
+        )
     patients = {} if settings.patients is None else read_patients(settings.patients)
     names = choose(folder.records, settings.records, settings.every)
     bundles = {} if settings.annotations else open_bundles(settings)
@@ -96,7 +100,17 @@ def evaluate(settings: EvaluateSettings) -> Report:
     ]
     results = score_all(jobs, n_processes=settings.n_processes, dask=settings.dask)
     heading = _heading(settings, folder, {task: bundle for task, (_, bundle) in bundles.items()})
-    return report_of(results, heading, n_draws=settings.n_draws, seed=settings.seed)
+    report = report_of(results, heading, n_draws=settings.n_draws, seed=settings.seed)
+    return replace(report, warnings=tuple(_silent_models(bundles, report)))
+
+
+def _silent_models(bundles: Mapping[str, object], report: Report) -> Iterator[str]:
+    """Yield a sentence for each model that decided nothing: what was scored then is the rules."""
+    if BEAT in bundles and report.beats is not None and report.decided is None:
+        yield "The beat model decided on no beat: the classes scored here are those of the rules alone."
+    is_silent = report.labels is not None and not any(result.answer for result in report.results)
+    if RHYTHM in bundles and is_silent:
+        yield "The rhythm model answered for no record."
 
 
 def open_bundles(settings: EvaluateSettings) -> dict[str, tuple[Path, Bundle]]:

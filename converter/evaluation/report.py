@@ -56,6 +56,8 @@ class Report:
     """The same, where an answer that the model does not stand by is none."""
     predictions: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
     """By model: how often it said which label or, in parentheses, why it said none."""
+    warnings: tuple[str, ...] = ()
+    """What a reader must know before any figure."""
 
     @property
     def failures(self) -> tuple[RecordResult, ...]:

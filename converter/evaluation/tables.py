@@ -55,6 +55,7 @@ def markdown(report: Report) -> str:
 
 def summary_lines(report: Report) -> Iterator[str]:
     """Yield the few lines that a terminal shows."""
+    yield from report.warnings
     for section in (report.beats, report.labels, report.episodes):
         if section is not None:
             yield f"{section.title} ({_records(section)}):"
@@ -72,6 +73,7 @@ def as_json(report: Report) -> dict[str, Json]:
         "heading": dict(report.heading),
         "n_records": len(report.results),
         "n_scored": report.n_scored,
+        "warnings": list(report.warnings),
         "not_scored": {result.record: result.error for result in report.failures},
         "beats": _section_json(report.beats),
         "beats_of_paced_records": _section_json(report.paced),
@@ -99,6 +101,8 @@ def _lines(report: Report) -> Iterator[str]:
     yield "# Evaluation\n"
     yield from _table(("", ""), [(name, text) for name, text in report.heading.items()])
     yield f"\n{report.n_scored} of {len(report.results)} records were scored."
+    for warning in report.warnings:
+        yield f"\n**{warning}**"
     for section in (report.beats, report.paced):
         if section is not None:
             yield from _beat_lines(section)

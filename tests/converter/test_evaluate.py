@@ -249,6 +249,25 @@ class TestOneLabelARecord:
         with pytest.raises(ModelContractError, match="altered"):
             evaluate(replace(settings, allow_unsigned=True))
 
+    def test_a_model_that_answers_nothing_is_told_before_any_figure(self, labelled, tmp_path):
+        """Its windows are longer than any record here gives: the report must not read as if it had been judged."""
+        pytest.importorskip("ai_edge_litert.interpreter", reason="needs the litert extra")
+        bundle = rhythm_bundle(tmp_path / "bundle")
+        short = tmp_path / "short"
+        short.mkdir()
+        write_record(short, "s", "N" * 2)
+        (short / "REFERENCE.csv").write_text("s,N\n")
+
+        report = evaluate(EvaluateSettings(data=short, bundles=(str(bundle),), allow_unsigned=True, n_draws=0))
+
+        assert report.warnings == ("The rhythm model answered for no record.",)
+        assert f"**{report.warnings[0]}**" in markdown(report)
+        assert as_json(report)["warnings"] == list(report.warnings)
+
+    def test_beats_cannot_be_asked_of_a_folder_that_has_none(self, labelled):
+        with pytest.raises(EdgeError, match="no annotated beats"):
+            evaluate(EvaluateSettings(data=labelled, tasks=("beat",)))
+
     def test_two_models_for_one_task_are_refused(self, labelled, tmp_path):
         pytest.importorskip("ai_edge_litert.interpreter", reason="needs the litert extra")
         bundle = str(rhythm_bundle(tmp_path / "bundle"))
