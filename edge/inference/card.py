@@ -184,7 +184,7 @@ class ModelCard:
             raise ValueError(f"expected inputs whose names differ, got {', '.join(names)}")
         if self.task != "other" and not self.takes_windows:
             kinds = ", ".join(each.kind for each in self.inputs)
-            raise ValueError(f"expected one samples input and at most one features input, got {kinds}")
+            raise ValueError(f"expected one samples input and otherwise features, got {kinds}")
         if self.reference is not None:
             _known("reference.labels", self.reference.labels, self.output.labels)
 
@@ -195,8 +195,9 @@ class ModelCard:
 
     @property
     def takes_windows(self) -> bool:
-        """Whether it looks at windows of a signal: one input of samples, and at most one of features."""
-        return sorted(each.kind for each in self.inputs) in (["samples"], ["features", "samples"])
+        """Whether it looks at windows of a signal: one input of samples, and any others of features."""
+        kinds = [each.kind for each in self.inputs]
+        return kinds.count("samples") == 1 and set(kinds) <= {"samples", "features"}
 
     @property
     def samples(self) -> SamplesInput:
@@ -214,8 +215,8 @@ class ModelCard:
 
     @property
     def features(self) -> tuple[FeatureCard, ...]:
-        """The named numbers that it takes, in the order of the tensor; empty where it takes none."""
-        return next((each.features for each in self.inputs if isinstance(each, FeaturesInput)), ())
+        """The named numbers that it takes, input by input in the order of the tensors; empty where it takes none."""
+        return tuple(feature for each in self.inputs if isinstance(each, FeaturesInput) for feature in each.features)
 
 
 def preprocessing_differences(card: Mapping[str, JsonValue], stage: Mapping[str, JsonValue]) -> list[str]:

@@ -72,7 +72,7 @@ class Classifier:
             raise ModelContractError(message, reason=ModelFault.MISMATCH)
         self._predictor = Predictor(card, runner)
         self._samples = card.samples
-        self._features_name = next((each.name for each in card.inputs if isinstance(each, FeaturesInput)), None)
+        self._features_names = tuple(each.name for each in card.inputs if isinstance(each, FeaturesInput))
         self._feature_names = frozenset(each.name for each in card.features)
         self._card = card
         self._sha256 = bundle_sha256
@@ -140,9 +140,8 @@ class Classifier:
         KeyError
             If it lacks a feature.
         """
-        if self._features_name is None:
-            return self._predictor.answer({self._samples.name: window.values})
-        return self._predictor.answer({self._samples.name: window.values, self._features_name: window.features})
+        features = dict.fromkeys(self._features_names, window.features)
+        return self._predictor.answer({self._samples.name: window.values, **features})
 
     def reset(self, reason: str) -> None:
         """Forget the windows so far: nothing from before a gap is counted with what follows."""

@@ -91,9 +91,7 @@ class Predictor:
         self._card = card
         self._runner = runner
         self._calibration = Calibration(card.output)
-        self._scaler = next(
-            (FeatureScaler(each.features) for each in card.inputs if isinstance(each, FeaturesInput)), None
-        )
+        self._scaler = FeatureScaler(card.features) if card.features else None
         self._feeds = tuple((each.name, _feed(each)) for each in card.inputs)
         self._names = tuple(each.name for each in card.inputs)
         self._quantizer = JointQuantizer([runner.inputs[name] for name in self._names])

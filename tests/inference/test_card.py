@@ -140,3 +140,13 @@ def test_another_way_to_make_windows_is_told_in_words():
         "leads: the model wants 1, this software has nothing",
         "stage: the model wants beat-windows/1, this software has beat-windows/2",
     ]
+
+
+def test_a_model_may_take_its_features_in_several_inputs():
+    """Groups of numbers with ranges of their own; all of them count as its features, in order."""
+    more = FEATURES_CARD | {"name": "more", "features": [{"name": "late", "knots": [0.0, 1.0]}]}
+
+    found = card(inputs=[SAMPLES_INPUT, FEATURES_CARD, more])
+
+    assert found.takes_windows
+    assert [each.name for each in found.features] == ["f0", "f1", "f2", "late"]
