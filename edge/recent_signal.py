@@ -74,7 +74,7 @@ class RecentSignal:
         over = [
             integers(prediction.evidence.get("windows"))
             for prediction in self.predictions
-            if prediction.model == model and prediction.sequence in named
+            if prediction.model == model and prediction.sequence == max(named)
         ]
         if over and all(over):
             wanted = named.union(*over)

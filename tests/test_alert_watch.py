@@ -143,7 +143,8 @@ def test_of_a_rhythm_only_the_windows_of_its_mean_are_kept_where_they_are_named(
         watch.observe(window)
         watch.observe(predict(window, label="A", windows=[each.sequence for each in windows[max(0, k - 1) : k + 1]]))
 
-    watch.observe(alert(40.0, evidence={"decision": decision([windows[4].sequence], model="rhythm", label="A")}))
+    named = [windows[3].sequence, windows[4].sequence]
+    watch.observe(alert(40.0, evidence={"decision": decision(named, model="rhythm", label="A")}))
 
     assert kept.records[0].windows == tuple(windows[3:5])
 

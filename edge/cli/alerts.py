@@ -25,7 +25,7 @@ from edge.inference.explain import Explanation, explain
 from edge.inference.explain_words import rule_sentences
 from edge.inference.interpreter import Interpreter
 from edge.inference.manifest import checked_contents, read_card
-from edge.inference.reproduce import Reproduction, deciding_windows, reproduce
+from edge.inference.reproduce import Reproduction, deciding_windows, decisions, reproduce
 from edge.messages import Json
 
 _ID = "the alert's identifier as `alerts list` names it, its beginning, or last for the newest"
@@ -203,7 +203,8 @@ class _Wanted:
     def of(decision: Any) -> _Wanted:
         sequences = decision.get("window_sequences")
         named = [each for each in sequences if isinstance(each, int)] if isinstance(sequences, list) else []
-        return _Wanted(str(decision.get("bundle_sha256", "")), str(decision.get("label", "")), named)
+        decided = decisions(str(decision.get("model", "")), named)
+        return _Wanted(str(decision.get("bundle_sha256", "")), str(decision.get("label", "")), decided)
 
 
 def _classifier(sha256: str, folders: list[Path], backend: str) -> Classifier:

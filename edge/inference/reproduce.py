@@ -48,6 +48,14 @@ def deciding_windows(
     return sorted((window for window in windows if window.sequence in wanted), key=lambda each: each.start_ns)
 
 
+def decisions(model: str, sequences: Sequence[int]) -> list[int]:
+    """Return the windows on which a decision was made, of those that an alert names.
+
+    Of beats each is one; a rhythm names all windows of a mean, and the newest is the one on which it was taken.
+    """
+    return list(sequences) if model != "rhythm" else [max(sequences)] if sequences else []
+
+
 def reproduce(
     classifier: Classifier, windows: Sequence[Window], predictions: Sequence[Prediction], sequences: Sequence[int]
 ) -> Reproduction:

@@ -172,7 +172,8 @@ def _leads(drawing: Drawing, y: float, picture: StripPicture, curve: Curve) -> f
     if start_s <= 0 <= end_s:
         edges = [(frame.x(0), frame.top - 1.0), (frame.x(0), frame.top + frame.height + 1.0)]
         drawing.line(edges, colour=INK, width=0.3, dash="1.6 1.2")
-    return _time_axis(drawing, frame, is_shaded=bool(picture.shades))
+    is_shaded = any(shade.start_s < end_s and shade.end_s > start_s for shade in picture.shades)
+    return _time_axis(drawing, frame, is_shaded=is_shaded)
 
 
 def _shown(picture: StripPicture, curve: Curve) -> tuple[float, float]:

@@ -18,7 +18,7 @@ from edge.inference.explain_words import RULE_WORDS, rule_sentences
 from edge.inference.explained_classifier import ExplainedClassifier, quick_contributions
 from edge.inference.occlusion import beat_parts, effects, rhythm_parts, rhythm_stretches, without
 from edge.inference.predictor import Answer
-from edge.inference.reproduce import deciding_windows, reproduce
+from edge.inference.reproduce import deciding_windows, decisions, reproduce
 from edge.messages import Window
 from edge.monitoring import alarms
 from tests.fakes.alert_records import S, beat, beat_card, beat_classifier, beat_window, record
@@ -312,7 +312,10 @@ def test_a_mean_over_windows_comes_out_again():
     windows = [rhythm_window(float(k), early=0.4 + 0.2 * k, like=0.3 * k) for k in range(6)]
     predictions = [each for window in windows for each in first.push(window)]
 
-    deciding = deciding_windows(windows, predictions, [windows[-1].sequence])
+    named = [window.sequence for window in windows[3:]]
+    assert decisions("rhythm", named) == [windows[-1].sequence]
+    assert decisions("beat", named) == named
+    deciding = deciding_windows(windows, predictions, decisions("rhythm", named))
     again = Classifier(card(**changes), "ab" * 32, beat_classifier()._predictor._runner)
 
     assert deciding == windows[3:]
