@@ -271,10 +271,10 @@ def test_a_promotion_that_agrees_is_confirmed_after_its_time(gateway):
     """From then on the previous model no longer runs beside."""
     gateway.promote(2)
     gateway.start()
-    gateway.windows(200)
+    gateway.windows(40, step_s=10.0)
     gateway.look_after()
     early = gateway.store.state().slots("rhythm").is_on_probation
-    gateway.windows(60)
+    gateway.windows(15, step_s=10.0)
     gateway.look_after()
 
     assert early
@@ -604,7 +604,7 @@ def test_a_late_model_is_told_at_its_own_bed_only(gateway):
 def test_drift_is_reported_by_bed(gateway):
     """On the grid of its evidence, in the figures of the service."""
     gateway.start()
-    gateway.windows(500)
+    gateway.windows(100, step_s=10.0)
 
     report = gateway.service.health()["rhythm"]["drift"]["bed-1"]
 
@@ -615,13 +615,13 @@ def test_drift_is_reported_by_bed(gateway):
 def test_the_drift_of_a_new_model_is_counted_anew(gateway):
     """What the one before saw and said is not its own."""
     gateway.start()
-    gateway.windows(460)
+    gateway.windows(92, step_s=10.0)
     before = gateway.service.health()["rhythm"]["drift"]
     gateway.promote(2)
     gateway.look_after()
-    gateway.windows(5)
+    gateway.windows(5, step_s=10.0)
 
-    assert before["bed-1"]["n_windows"] > 400
+    assert before["bed-1"]["n_windows"] > 80
     assert gateway.service.health()["rhythm"]["drift"] == {}
 
 
