@@ -65,7 +65,7 @@ def test_only_the_intervals_decide_between_normal_and_supraventricular():
     """No feature of the shape is among those of the timing."""
     chosen = settings()
 
-    assert not set(chosen.data["shape"]) & {"early_p_change", "next_rr_surplus"}
+    assert not set(chosen.data["shape"]) & {"early_p_change", "rr_prematurity"}
     assert next(iter(chosen.data["timing"])) == "rr_earliness"
 
 
