@@ -68,8 +68,8 @@ def beats(times_s: list[float], **each: object) -> list[Beat]:
     ]
 
 
-def windows(samples: SampleBlock, found: list[Beat]) -> list:
-    stage = BeatWindows()
+def windows(samples: SampleBlock, found: list[Beat], warm_up_beats: int = 0) -> list:
+    stage = BeatWindows(BeatWindowsSettings(warm_up_beats=warm_up_beats))
     out = []
     for beat in found:
         out += stage.push(beat)
@@ -183,7 +183,7 @@ def test_narrow_form_is_the_usual_one_in_bigeminy():
 
 def test_window_waits_for_the_next_beat_but_not_for_ever():
     """It is given out with the next beat; in a pause 2.6 s after the R peak, with the next interval unknown."""
-    stage = BeatWindows()
+    stage = BeatWindows(BeatWindowsSettings(warm_up_beats=0))
     times_s = [1.0, 1.8]
     samples = ecg(times_s, end_s=8.0)
     first, second = beats(times_s)
@@ -210,6 +210,16 @@ def test_beat_without_its_samples_gets_no_window():
     out = windows(block(values), beats(times_s))
 
     assert [w.beats[0].sequence for w in out] == [1, 2, 3, 4, 6]
+
+
+def test_first_beats_are_learned_from_and_not_described():
+    """With the shipped settings the ninth beat is the first with a window, and nothing of it is unknown but likeness."""
+    times_s = steady(12)
+
+    out = windows(ecg(times_s), beats(times_s, width_ms=90.0), BeatWindowsSettings().warm_up_beats)
+
+    assert [w.beats[0].sequence for w in out] == [8, 9, 10, 11]
+    assert [name for name, value in out[0].features.items() if math.isnan(value)] == ["similarity"]
 
 
 def test_lead_is_the_one_in_which_the_beat_was_timed():
