@@ -302,6 +302,12 @@ class Runtime:
         OutboxError
             If the durable store cannot be opened.
         """
+        try:
+            await self._serve(stop)
+        finally:  # a service that ends for another reason than its models has not died of them
+            await asyncio.to_thread(self.model_service.stop)
+
+    async def _serve(self, stop: asyncio.Event) -> None:
         early: list[Notice] = []
         self._delivery.on_notice(early.append)
         await self._delivery.start(self._birth_details)
@@ -323,7 +329,7 @@ class Runtime:
             for task in working:
                 task.cancel()
             await asyncio.gather(*working, return_exceptions=True)
-            await asyncio.to_thread(self.model_service.stop)
+            await asyncio.to_thread(self.model_service.stop)  # before the pipelines end: the last answers count
             for bed in self.all_beds():
                 bed.finish()
             await asyncio.to_thread(self._alert_keeper.stop)

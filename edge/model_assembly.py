@@ -18,7 +18,7 @@ from edge.features.rhythm_windows import RhythmWindowsSettings
 from edge.features.windows import WindowSettings
 from edge.inference.lifecycle import WindowStage
 from edge.model_choice import Choice, candidates, choose_model
-from edge.model_demands import OWN_MODELS, builtin_of, model_demands, model_store
+from edge.model_demands import OWN_MODELS, builtin_of, model_demands, model_store, own_bundle
 from edge.model_lanes import ServedModel
 from edge.model_state import Chosen
 from edge.model_store import ModelStore
@@ -109,6 +109,8 @@ def _served(name: str, settings: Model, config: Config, store: ModelStore) -> Se
     if is_named:
         places = [Chosen(path=Path(settings.bundle), slot=None)]
     choice = choose_model(name, places, demands)
+    if is_named:
+        store.refuse_replay(name, choice.opened.bundle, own=own_bundle(name, config))
     if name not in OWN_MODELS:
         _check_plain(choice, settings)
     return ServedModel(

@@ -44,8 +44,8 @@ class ModelWindows:
     settings : ModelWindowsSettings
         Which windows are cut.
     filters : FilterSettings
-        The filters of the display.  The models know the usual band only: where the display has another one, the signal
-        is filtered a second time for them.
+        The filters of the display.  The models know the usual band without a mains notch, whatever the site's mains are:
+        where the display has anything else, the signal is filtered a second time for them.
     classifiers : mapping
         What looks at the windows, by name of the model; windows for a model that is not there are given out all the same.
     """
@@ -66,8 +66,7 @@ class ModelWindows:
             rate_hz: Resampler(ResampleSettings(rate_hz=rate_hz))
             for rate_hz in sorted({rate_hz for rate_hz, _ in self._stages.values()})
         }
-        usual = replace(filters, band_hz=FilterSettings().band_hz)
-        self._filters = FilterChain(usual) if usual != filters else None
+        self._filters = FilterChain(FilterSettings()) if filters != FilterSettings() else None
         self._reachable: dict[tuple[float, float], bool] = {}
 
     def heed(self, quality: Quality) -> None:
@@ -99,7 +98,7 @@ class ModelWindows:
                 if self._is_reachable(piece.rate_hz, rate_hz):
                     for resampled in resampler.push(piece):
                         out += self._each(resampled, rate_hz)
-        return out
+        return [*out, *self.poll()]
 
     def poll(self) -> list[ModelOutput]:
         """Return what models in threads of their own have answered meanwhile."""

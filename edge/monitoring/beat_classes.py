@@ -176,6 +176,6 @@ class _Stream:
             beat=replace(beat, kind=BeatKind.VENTRICULAR) if is_ventricular else beat,
             source="rule" if beat.kind is BeatKind.NORMAL else "sensor",
             probabilities={} if prediction is None else prediction.probabilities,
-            bundle_sha256=None if prediction is None else prediction.bundle_sha256,
+            bundle_sha256=None if prediction is None else prediction.bundle_sha256 or None,
             window_sequence=None if prediction is None else prediction.sequence,
         )

@@ -162,7 +162,17 @@ class RhythmRules:
         outputs: list[Condition | RhythmChange] = [*self._asystole.time_passed(at_ns)]
         if outputs:
             outputs += self._name_asystole(at_ns)
-        return [*outputs, *self._rates.time_passed(at_ns), *self._ventricular.time_passed(at_ns)]
+        ventricular = self._ventricular.time_passed(at_ns, self._known_until_ns())
+        return [*outputs, *self._rates.time_passed(at_ns), *ventricular]
+
+    def _known_until_ns(self) -> int | None:
+        """Return the instant of the last beat whose class is known, while a later one waits for its own; else None."""
+        if self._last is None:
+            return None
+        known = self._last_classified
+        if known is None:
+            return self._last.at_ns
+        return known.at_ns if known.at_ns < self._last.at_ns else None
 
     def _name_asystole(self, at_ns: int) -> list[RhythmChange]:
         last = self._asystole.last_beat

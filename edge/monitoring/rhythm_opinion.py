@@ -23,7 +23,7 @@ class RhythmOpinion:
     def __init__(self, valid_s: float) -> None:
         self._valid_ns = round(valid_s * _NS_PER_S)
         self._latest: Prediction | None = None
-        self._fibrillation_at_ns: int | None = None
+        self._contrary_since_ns: int | None = None
         self._first_from_ns: int | None = None
         self._name: str | None = None
 
@@ -37,12 +37,17 @@ class RhythmOpinion:
         if self._latest is None or self._first_from_ns is None:
             return None
         from_ns = _from_ns(self._latest)
-        return from_ns if from_ns <= self._first_from_ns else (from_ns + self._latest.at_ns) // 2
+        if from_ns > self._first_from_ns:
+            return (from_ns + self._latest.at_ns) // 2
+        return from_ns - _NS_PER_S  # the first beat, and the name that it was given, may lie just before
 
     def note(self, prediction: Prediction) -> None:
         """Take the newest prediction in; one older than that before is ignored."""
-        if self._latest is not None and prediction.at_ns < self._latest.at_ns:
-            return
+        if self._latest is not None:
+            if prediction.at_ns < self._latest.at_ns:
+                return
+            if prediction.at_ns - self._latest.at_ns > self._valid_ns:  # silent since: what it knew no longer holds
+                self._contrary_since_ns = self._first_from_ns = self._name = None
         self._latest = prediction
         if self._first_from_ns is None:
             self._first_from_ns = _from_ns(prediction)
@@ -51,12 +56,17 @@ class RhythmOpinion:
         elif self._name is None and prediction.probabilities:
             self._name = max(prediction.probabilities, key=lambda label: prediction.probabilities[label])
         if prediction.label == FIBRILLATION:
-            self._fibrillation_at_ns = prediction.at_ns
+            self._contrary_since_ns = None
+        elif prediction.label in {NORMAL, OTHER} and self._contrary_since_ns is None:
+            self._contrary_since_ns = prediction.at_ns
 
     def label(self, at_ns: int) -> str | None:
-        """Return the label that holds at `at_ns`; None where the model is absent, abstains or is silent."""
+        """Return the rhythm that holds at `at_ns`; None where the model is absent, abstains, is silent or sees noise.
+
+        A signal that is too noisy proves nothing: it is no opinion on the rhythm.
+        """
         latest = self._latest
-        if latest is None or at_ns - latest.at_ns > self._valid_ns:
+        if latest is None or at_ns - latest.at_ns > self._valid_ns or latest.label == NOISE:
             return None
         return latest.label
 
@@ -76,11 +86,14 @@ class RhythmOpinion:
         return self._latest if self.label(at_ns) is not None else None
 
     def denies_fibrillation(self, at_ns: int, for_s: float) -> bool:
-        """Return whether the model has an opinion and has not called it fibrillation for `for_s` seconds."""
-        if self.label(at_ns) in {None, FIBRILLATION}:
+        """Return whether the model has called the rhythm something else than fibrillation for `for_s` seconds.
+
+        Windows about which it is uncertain in between count neither way; a silence begins anew.
+        """
+        since_ns = self._contrary_since_ns
+        if self.label(at_ns) in {None, FIBRILLATION} or since_ns is None:
             return False
-        since_ns = self._fibrillation_at_ns
-        return since_ns is None or at_ns - since_ns >= for_s * _NS_PER_S
+        return at_ns - since_ns >= for_s * _NS_PER_S
 
 
 def _from_ns(prediction: Prediction) -> int:

@@ -110,9 +110,19 @@ class VentricularRules:
             outputs += self._long_run(beat)
         return [*outputs, *self._count(beat.at_ns)]
 
-    def time_passed(self, at_ns: int) -> list[Condition]:
-        """Return what is over by `at_ns`."""
-        outputs = self._break_run(at_ns) if self._is_late(at_ns - _NS_PER_S) else []
+    def time_passed(self, at_ns: int, known_until_ns: int | None = None) -> list[Condition]:
+        """Return what is over by `at_ns`.
+
+        Parameters
+        ----------
+        at_ns : int
+            Now.
+        known_until_ns : int, optional
+            Up to when the classes of all beats are known, where beats wait for theirs: a run that nobody has looked at
+            is not broken, however long a model takes.
+        """
+        seen_ns = at_ns - _NS_PER_S if known_until_ns is None else min(at_ns - _NS_PER_S, known_until_ns)
+        outputs = self._break_run(at_ns) if self._is_late(seen_ns) else []
         if self._run_at_ns is not None and at_ns - self._run_at_ns >= self._settings.run_off_s * _NS_PER_S:
             self._run_at_ns = None
             outputs += self._run_claim.end(at_ns, f"No further run for {self._settings.run_off_s:.0f} s.")
