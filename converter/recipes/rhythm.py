@@ -22,8 +22,10 @@ from numpy.typing import NDArray
 
 from converter.datasets.recordings import WindowTensors, record_examples
 from converter.examples import Examples
+from converter.fitting import Fitted
 from converter.keras_backend import load_keras
 from converter.recipes.base import FeatureNames, Fold, InputPlan, Inputs, Recipe
+from converter.recipes.rhythm_fit import bags_of, fit_bags, taught
 from converter.recipes.settings import RecipeSettings
 from converter.scoring import class_scores, confusion
 from edge.ecg_chain import EcgChainSettings
@@ -123,12 +125,30 @@ class Rhythm(Recipe):
         changed[NUMBERS] = (numbers + blur).astype(np.float32)
         return changed
 
+    def fit(self, settings: RecipeSettings, fold: Fold) -> Fitted:
+        """Return the network fitted to whole recordings, on soft targets where the settings ask for them."""
+        train, model = fold.train.labelled(), settings.model
+        if not model["teacher_share"] and not model["mixing"]:
+            return super().fit(settings, fold)
+        bags = bags_of(train, settings.fit)
+        return fit_bags(
+            self.build(settings, train),
+            train,
+            bags,
+            taught(bags, train.inputs[NUMBERS], model["teacher_share"], seed=fold.seed),
+            settings.fit,
+            mixing=model["mixing"],
+            seed=fold.seed,
+            change=lambda inputs, rng: self.augment(inputs, settings, fold, rng),
+            on_epoch=fold.on_epoch,
+        )
+
     def card(self, settings: RecipeSettings) -> Mapping[str, Json]:
         """Return what the bundle says of the windows, the labels and where they come from."""
         return {
             "preprocessing": self.windows(settings).describe(),
             "codes": {label: dict(codes) for label, codes in _CODES.items()},
-            "aggregation": {"span_s": settings.data["evidence_s"]},
+            "aggregation": {"span_s": settings.data["span_s"]},
             "judges_noise": True,
             "training_data": settings.data["statement"],
             "licence": settings.data["licence"],

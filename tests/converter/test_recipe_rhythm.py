@@ -76,7 +76,7 @@ def test_the_card_says_what_the_stage_says(settings):
 
     assert card["preprocessing"] == RhythmWindowsSettings().describe()
     assert card["preprocessing"]["stage"] == STAGE
-    assert card["aggregation"] == {"span_s": 60.0}
+    assert card["aggregation"] == {"span_s": 30.0}
     assert card["judges_noise"] is True
     assert set(card["codes"]) <= set(CLASSES)
 
@@ -122,7 +122,7 @@ found = Examples(inputs={"ecg": windows, "features": numbers}, labels=labels, cl
 recipe = find_recipe("rhythm")
 settings = load_settings(settings_file("rhythm"), ["fit.epochs=12", "fit.batch_size=4", "fit.learning_rate=0.02", "augment.noise_ratio=0.0",
                                                    "model.channels=[4, 8]", "model.dropout=0.0",
-                                                   "model.hinges=[0.0]", "fit.label_smoothing=0.0"])
+                                                   "model.hinges=[0.0]", "model.mixing=0.2"])
 set_seed(1)
 fold = Fold(train=found, held=None, seed=1, inputs=recipe.inputs(settings, found), noise={})
 changed = recipe.augment(found.inputs, settings, fold, np.random.default_rng(2))
