@@ -19,7 +19,7 @@ from edge.features.windows import WindowSettings
 from edge.inference.lifecycle import WindowStage
 from edge.model_choice import Choice, candidates, choose_model
 from edge.model_demands import OWN_MODELS, builtin_of, model_demands, model_store, own_bundle
-from edge.model_lanes import ServedModel
+from edge.model_lanes import ServedModel, answering
 from edge.model_state import Chosen
 from edge.model_store import ModelStore
 from edge.model_windows import ModelWindowsSettings
@@ -51,7 +51,7 @@ class ModelsInUse:
 
     def classifiers(self) -> dict[str, WindowStage]:
         """Return a classifier of each model for one more stream, which answers at once: for replay."""
-        return {name: model.choice.opened.classifier() for name, model in self.used.items()}
+        return {name: answering(model.choice.opened) for name, model in self.used.items()}
 
     def statuses(self) -> dict[str, str]:
         """Return what ``birth`` says of each model."""

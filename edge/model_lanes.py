@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from edge.inference.drift import Drift, DriftReference
+from edge.inference.explained_classifier import ExplainedClassifier
 from edge.inference.lifecycle import InThread, ModelDemands, OpenedModel, WorkerState
 from edge.inference.shadow import Agreement
 from edge.inference.window_stage import InferenceCounts, WindowStage, poll
@@ -28,6 +29,14 @@ class ServedModel:
     """The bundle that came with the software."""
     is_from_store: bool = False
     """Whether promotions concern it: not where the configuration names a bundle."""
+
+
+def answering(opened: OpenedModel) -> WindowStage:
+    """Return a classifier of a model for the thread that calls; one that the rules ask says what its answers rest on."""
+    classifier = opened.classifier()
+    if opened.bundle.card.task == "other":
+        return classifier
+    return ExplainedClassifier(classifier, classifier)
 
 
 @dataclass(slots=True)

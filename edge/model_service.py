@@ -27,7 +27,7 @@ from edge.inference.window_stage import Deferred, WindowStage
 from edge.messages import Condition, Json
 from edge.model_alarms import ModelAlarms, ModelFigures
 from edge.model_choice import candidates, choose_model, open_chosen
-from edge.model_lanes import Comparison, Lane, Running, ServedModel
+from edge.model_lanes import Comparison, Lane, Running, ServedModel, answering
 from edge.model_state import Chosen, pair_name
 from edge.model_store import ModelStore, ModelStoreError
 
@@ -323,7 +323,7 @@ class ModelService:
 
     def _thread(self, running: Running, opened: OpenedModel) -> InThread:
         def worker() -> InferenceWorker:
-            stage = Deferred(opened.classifier, opened.title)
+            stage = Deferred(lambda: answering(opened), opened.title)
             return InferenceWorker(stage, self._clock, queue_size=_QUEUE_SIZE, deadline_s=running.served.deadline_s)
 
         return InThread(worker(), clock=self._clock, make_another=worker)
