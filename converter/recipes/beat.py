@@ -43,7 +43,7 @@ N, S, V, F = range(4)
 
 # MDC (ISO/IEEE 11073-10101, partition 10, ECG beat annotations) is not certain for all four: none is given.
 _CODES: Mapping[str, Mapping[str, str]] = {}
-_AIMS = {"se_V": 0.92, "ppv_V_ec57": 0.88, "se_S": 0.70, "ppv_S": 0.51}
+_AIMS = {"se_V": 0.94, "ppv_V_ec57": 0.91, "se_S": 0.75, "ppv_S": 0.55}
 _L2 = 5e-4
 _NEWTON_STEPS = 12
 

@@ -1,5 +1,5 @@
 {
  "algorithm": "ed25519",
  "key_id": "9162ff42cc663fa4",
- "signature": "SnRCmUvdjVBqODkjND79qNimmSU56hrB9USn4od0HiMRFA9++XK0y0HW2G2XLcvoY7EexAytZdLCShLVkJ6yAQ=="
+ "signature": "5n99tTtRd8u/YqIQ+JSERWcs+rM6N54vwNK8WJxW96E2OIfg9av46VwCg/3AnPMWWxXIqklkhdTDDN/Su7soAw=="
 }
