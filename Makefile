@@ -42,6 +42,10 @@ test: check $(TFLITE_STAMP)
 test-long: $(CONVERT_STAMP) $(TFLITE_STAMP)
 	VITALEDGE_FUZZ=1 $(BIN)/python -m pytest -q
 
+# Trains both reference models from scratch (VITALEDGE_DATA names the recordings) and holds them against the shipped ones.
+model: $(CONVERT_STAMP)
+	$(BIN)/python converter/make_models.py --data "$${VITALEDGE_DATA:-../shared/data}" --out build/models
+
 format: $(CONVERT_STAMP)
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
