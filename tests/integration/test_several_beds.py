@@ -12,7 +12,7 @@ from tests.fakes.care_centre import CareCentre, Contract
 
 STORIES = {
     "left": story(step(25, "asystole"), step(40, "sinus", 60), seed=1),
-    "right": story(fault("disconnect", 30, 15), seed=2),
+    "right": story(fault("disconnect", 30, 25), seed=2),
     "spare": story(step(1, "sinus-tachycardia", 150), seed=3),
 }
 
@@ -49,7 +49,8 @@ def test_alerts_are_those_of_the_person(ward):
 
     assert conditions(centre, "p-1111") >= {"asystole"}
     assert not any(code.startswith("link-lost") for code in conditions(centre, "p-1111"))
-    assert conditions(centre, "p-2222") == {"link-lost:right"}
+    # The frame that the pulled cable tears may be announced too, if many bytes of it are lost.
+    assert {"link-lost:right"} <= conditions(centre, "p-2222") <= {"link-lost:right", "data-corrupt"}
     assert any("heart_rate" in code or "tachy" in code for code in conditions(centre, None))
     assert "asystole" not in conditions(centre, None)
 
