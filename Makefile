@@ -25,7 +25,7 @@ $(CONVERT_STAMP): $(STAMP)
 
 $(TFLITE_STAMP): $(STAMP)
 	$(PYTHON) -m venv $(TFLITE_VENV)
-	$(TFLITE_VENV)/bin/pip install --quiet --disable-pip-version-check 'tflite-runtime==2.14.0' 'numpy<2' || echo "no tflite-runtime for this Python: tests against it are skipped"
+	$(TFLITE_VENV)/bin/pip install --quiet --disable-pip-version-check -r requirements/tflite.txt || echo "no tflite-runtime for this Python: tests against it are skipped"
 	touch $@
 
 demo: $(STAMP)
