@@ -30,9 +30,10 @@ _CODE = (
     "edge/ecg_chain.py",
     "edge/model_windows.py",
     "converter/datasets",
+    "converter/evaluation",
     "converter/examples.py",
 )
-"""The code that turns a recording into windows."""
+"""The code that turns a recording into windows and their labels."""
 
 
 def default_cache() -> Path:

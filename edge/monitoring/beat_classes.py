@@ -149,7 +149,8 @@ class _Stream:
         """
         if not any(beat.at_ns == prediction.at_ns for beat in self._waiting):
             return
-        yield from self.give_up(prediction.at_ns - 1)
+        while self._waiting[0].at_ns != prediction.at_ns:
+            yield self._by_rule(self._waiting.popleft())
         beat = self._waiting.popleft()
         if prediction.label is None or prediction.label not in set(BeatKind):
             yield self._by_rule(beat, prediction)

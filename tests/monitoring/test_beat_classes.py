@@ -84,6 +84,15 @@ def test_an_answer_to_a_later_beat_settles_those_before_it():
     assert kinds(outputs) == [(1.0, "N", "rule"), (1.8, "S", "model")]
 
 
+def test_an_answer_is_for_its_own_beat_whatever_the_order():
+    """A sensor whose clock steps back: the model's word on one beat is not given to the other."""
+    first, second = beat(5.0), beat(4.0)
+
+    outputs = run(BeatClasses(WAITING), first, second, answer(second, "V"))
+
+    assert kinds(outputs) == [(5.0, "N", "rule"), (4.0, "V", "model")]
+
+
 def test_an_answer_that_comes_too_late_changes_nothing():
     first = beat(1.0)
 
