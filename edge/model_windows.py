@@ -18,7 +18,7 @@ from edge.conditioning.resample import Resampler, ResampleSettings, ratio
 from edge.features.beat_windows import BeatWindows, BeatWindowsSettings
 from edge.features.rhythm_windows import RhythmWindows, RhythmWindowsSettings
 from edge.features.windows import Windows, WindowSettings
-from edge.inference.window_stage import WindowStage, poll
+from edge.inference.window_stage import PolledStage, WindowStage
 from edge.messages import Beat, Prediction, Quality, SampleBlock, Window
 
 ModelOutput = Window | Prediction
@@ -54,6 +54,8 @@ class ModelWindows:
         self, settings: ModelWindowsSettings, filters: FilterSettings, classifiers: Mapping[str, WindowStage]
     ) -> None:
         self._classifiers = classifiers
+        # Asked once: such a question costs as much as a small model.
+        self._polled = [classifier for classifier in classifiers.values() if isinstance(classifier, PolledStage)]
         self._others = frozenset(settings.others)
         self._stages: dict[str, tuple[float, BeatWindows | RhythmWindows | Windows]] = {}
         if settings.beat is not None:
@@ -102,7 +104,7 @@ class ModelWindows:
 
     def poll(self) -> list[ModelOutput]:
         """Return what models in threads of their own have answered meanwhile."""
-        return [prediction for classifier in self._classifiers.values() for prediction in poll(classifier)]
+        return [prediction for classifier in self._polled for prediction in classifier.poll()]
 
     def flush(self) -> list[ModelOutput]:
         """Return what is still held back, at the end of the stream or before a gap."""
