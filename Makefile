@@ -44,7 +44,7 @@ test-long: $(CONVERT_STAMP) $(TFLITE_STAMP)
 
 # Trains both reference models from scratch (VITALEDGE_DATA names the recordings) and holds them against the shipped ones.
 model: $(CONVERT_STAMP)
-	$(BIN)/python converter/make_models.py --data "$${VITALEDGE_DATA:-../shared/data}" --out build/models
+	$(BIN)/python -m converter.make_models --data "$${VITALEDGE_DATA:-../shared/data}" --out build/models
 
 format: $(CONVERT_STAMP)
 	$(BIN)/ruff check --fix .
