@@ -137,7 +137,8 @@ async def bedside(
     def observe(finding: Finding) -> None:
         here.observe(finding)
 
-    runtime = Runtime(settings, clock, delivery, on_finding=observe, random=random.Random(1))
+    # More patience than the service has: on a busy machine the broker's answer may take more than its second.
+    runtime = Runtime(settings, clock, delivery, on_finding=observe, random=random.Random(1), drain_patience_s=5.0)
     here = Bedside(settings, clock, delivery, runtime, clock.monotonic_ns())
     unplugged = asyncio.Event()
     ports = {sensor.id: Path(sensor.port) for sensor in settings.sensor}
