@@ -13,9 +13,10 @@ from pathlib import Path
 
 from edge.app import Runtime
 from edge.clock import NS_PER_S, SystemClock
-from edge.config_sections import Config, Gateway, Mqtt, Outbox, Sensor, Subject
+from edge.config_sections import Config, Gateway, Model, Mqtt, Outbox, Sensor, Subject
 from edge.delivery import Delivery, DeliveryView
 from edge.messages import Alert, AlertState, Beat, Gap
+from edge.model_demands import OWN_MODELS
 from edge.pipeline import Finding
 from edge.publishing.broker import SPOOL_ONLY, BrokerHandle, start_broker
 from edge.publishing.listener import Listener
@@ -173,7 +174,10 @@ class Demo:
         return listener if await asyncio.to_thread(listener.start) else None
 
     def _config(self) -> Config:
+        # The model has as much real time as in the service, however fast the story is told.
+        models = {name: Model(deadline_s=Model().deadline_s * max(1.0, self._speed_ratio)) for name in OWN_MODELS}
         return Config(
+            model=models,
             gateway=Gateway(id="demo", site="home"),
             sensor=(Sensor(id=SENSOR, driver="bridge_serial", port=str(self._link)),),
             subject=(Subject(id=SUBJECT, sensors=(SENSOR,)),),
