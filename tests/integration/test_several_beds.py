@@ -27,7 +27,7 @@ def ward(tmp_path_factory):
             settings = config(folder, {"left": "p-1111", "right": "p-2222", "spare": None}, port=broker.port)
             with CareCentre(broker.port) as centre:
                 async with bedside(settings, STORIES, speed_ratio=12) as gateway:
-                    await gateway.found(lambda finding: gateway.story_s > 75)
+                    await gateway.found(lambda finding: gateway.story_s > 95)
                 await asyncio.to_thread(centre.wait_for, lambda heard: heard.payload == b"stopped")
             return gateway, centre
 
