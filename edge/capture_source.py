@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from edge.acquisition.bridge import BridgeDecoder, BridgeSettings
-from edge.acquisition.capture import MAGIC, MAX_HEADER_BYTES, CaptureDecoder, CaptureRecord, parse_header
+from edge.acquisition.capture import MAGIC, MAX_HEADER_BYTES, CaptureDecoder, CaptureRecord, is_magic, parse_header
 from edge.errors import RecordingError
 from edge.messages import (
     Chunk,
@@ -34,7 +34,7 @@ def is_capture(path: Path) -> bool:
     """Tell whether a file begins as a raw capture does."""
     try:
         with path.open("rb") as file:
-            return file.read(len(MAGIC)) == MAGIC
+            return is_magic(file.read(len(MAGIC)))
     except OSError:
         return False
 
@@ -69,6 +69,7 @@ class CaptureSource:
                 header, self._begin = parse_header(file.read(len(MAGIC) + MAX_HEADER_BYTES))
         except OSError as error:
             raise RecordingError(f"{path}: cannot be read: {error.strerror}") from error
+        self._version = header.version
         self._start_wall_ns = header.start_wall_ns
         self._sensor = header.sensor
         self._survey = self._surveyed()
@@ -136,7 +137,7 @@ class CaptureSource:
 
     def _records(self, dropped: Counter[str]) -> Iterator[CaptureRecord]:
         """Yield the captured chunks; bytes that are none are added to `dropped`."""
-        decoder = CaptureDecoder()
+        decoder = CaptureDecoder(self._version)
         try:
             with self._path.open("rb") as file:
                 file.seek(self._begin)

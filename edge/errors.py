@@ -76,6 +76,12 @@ class TransportFault(StrEnum):
     """The link was there and went away."""
     TIMEOUT = "timeout"
     """The peer did not answer in time."""
+    REFUSED = "refused"
+    """The peer understood and declined; the link itself is sound."""
+    PAIRING = "pairing"
+    """The peer wants to be bonded first, or bonding failed."""
+    ADAPTER = "adapter"
+    """No Bluetooth adapter that can be used: unplugged, switched off, or the system's Bluetooth service is not there."""
     OTHER = "other"
     """Anything else; the message has the operating system's words."""
 

@@ -27,6 +27,7 @@ FOUNDATION = {"edge", "edge.messages", "edge.errors", "edge.stage", "edge.clock"
 
 VENDORS = {
     "bleak": {"acquisition/ble.py"},
+    "dbus_fast": {"acquisition/bluez.py"},
     "serial": {"acquisition/serial_port.py"},
     "wfdb": {"acquisition/wfdb_file.py", "annotation_file.py"},
     "edfio": {"acquisition/wfdb_file.py"},
@@ -52,6 +53,8 @@ WIRING = {
     "__main__.py",
     "simulate.py",
     "acquisition/sensor.py",
+    "acquisition/serial_ports.py",
+    "acquisition/udev.py",
     "acquisition/transport.py",
     "acquisition/recording.py",
     "inference/bundle.py",

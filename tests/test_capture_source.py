@@ -26,7 +26,7 @@ def capture(path, *, duration_s=40, faults=(), greets=True):
     sensor = VirtualSensor(Scenario.simple(rhythm="sinus", heart_rate_bpm=72, faults=faults))
     decoder = BridgeDecoder(BridgeSettings(sensor="bed"))
     clock = ManualClock(start_wall_ns=1_700_000_000_000_000_000)
-    reply = sensor.receive(decoder.greeting()) if greets else b""
+    reply = sensor.receive(decoder.greeting()[0].data) if greets else b""
     with RawCaptureWriter(path, sensor="bed", link="pty", clock=clock) as writer:
         for step in itertools.count(1):
             clock.advance_to(step * STEP_NS)

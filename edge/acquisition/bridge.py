@@ -3,10 +3,10 @@
 Fed by the sensor supervision with what a transport read; what it wants to say is asked for and written back::
 
     decoder = BridgeDecoder(BridgeSettings(sensor="bed"))
-    transport.write(decoder.greeting())              # on every connect
+    write(decoder.greeting())                        # on every connect; `sensor` does all this
     for item in decoder.push(chunk):                 # DeviceBlock, Reading, SensorStatus, ...
         pipeline.push(item)
-    transport.write(decoder.requests(now_ns))        # about once a second; often empty
+    write(decoder.requests(now_ns))                  # a few times a second; often nothing
 
 `reset` between two links does not lose count: nothing is read until the device says hello again, and if it is the same
 device in the same boot its counters go on, so that the loss is exact and stored samples are asked for and filled in.
@@ -20,6 +20,7 @@ from dataclasses import dataclass, replace
 from edge.acquisition.bridge_requests import BridgeRequests
 from edge.acquisition.bridge_streams import BridgeStream
 from edge.acquisition.bridge_values import TimePair, reading, status
+from edge.acquisition.decoder import DecoderCounters
 from edge.acquisition.framing import SEQUENCE_RANGE, Frame, FrameDecoder
 from edge.acquisition.packets import (
     WHOLE_DEVICE,
@@ -42,6 +43,7 @@ from edge.messages import (
     Corrupt,
     DeviceBlock,
     Gap,
+    Outgoing,
     Reading,
     SensorIdentity,
     SensorStatus,
@@ -68,24 +70,6 @@ class BridgeSettings:
     restarted.  Relays repeat within a second."""
     max_missing_ranges: int = 256
     """Losses remembered per stream, so that stored samples can fill them."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class BridgeCounters:
-    """What a decoder has seen since it was made; a reset does not clear it."""
-
-    n_frames: int
-    """Frames with a right checksum."""
-    n_corrupt: dict[str, int]
-    """Everything dropped, by reason, from the bytes up."""
-    n_unknown_types: dict[int, int]
-    """Frames skipped because their packet type is newer than we are."""
-    n_lost_frames: int
-    """Frames missing between two that came, by the frame counter."""
-    n_lost_samples: int
-    """Samples per stream missing between two blocks that came, summed; not reduced by back-fill."""
-    n_backfilled_samples: int
-    n_device_resets: int
 
 
 BridgeItem = DeviceBlock | Reading | SensorStatus | SensorIdentity | Gap | Corrupt | TimePair | CommandAck
@@ -162,10 +146,10 @@ class BridgeDecoder:
         self._forget()
 
     @property
-    def counters(self) -> BridgeCounters:
+    def counters(self) -> DecoderCounters:
         """What was seen so far."""
         framing = self._framing.counters
-        return BridgeCounters(
+        return DecoderCounters(
             n_frames=framing.n_frames,
             n_corrupt=dict(self._n_corrupt + Counter(framing.n_corrupt)),
             n_unknown_types=dict(self._n_unknown_types),
@@ -175,13 +159,14 @@ class BridgeDecoder:
             n_device_resets=self._n_device_resets,
         )
 
-    def greeting(self) -> bytes:
+    def greeting(self) -> list[Outgoing]:
         """Return what to write on every connect: who are you?"""
-        return self.command(CommandCode.IDENTIFY)
+        return [Outgoing(data=self.command(CommandCode.IDENTIFY))]
 
-    def requests(self, now_ns: int) -> bytes:
+    def requests(self, now_ns: int) -> list[Outgoing]:
         """Return what is due at `now_ns`: a request for a hello, the device's clock or lost samples; often nothing."""
-        return self._requests.due(now_ns, has_hello=self._hello is not None)
+        line = self._requests.due(now_ns, has_hello=self._hello is not None)
+        return [Outgoing(data=line)] if line else []
 
     def command(self, code: CommandCode, *, stream: str | None = None, argument: int = 0, count: int = 0) -> bytes:
         """Return a command to write; its `CommandAck` carries the id of the latest call modulo 65536.

@@ -26,7 +26,7 @@ from edge.acquisition.capture import (
     parse_header,
     record_bytes,
 )
-from edge.acquisition.transport import Transport
+from edge.acquisition.transport import Remedy, Transport
 from edge.clock import NS_PER_S, Clock
 from edge.errors import RecordingError, TransportError, TransportFault
 from edge.messages import Chunk, Corrupt
@@ -49,6 +49,8 @@ class RawCaptureWriter:
         What the bytes come over (`Transport.describe`).
     clock : Clock
         Gives the instant of offset 0, monotonic and wall.
+    driver : str
+        What decodes the bytes, by its name in the configuration.
 
     Raises
     ------
@@ -56,10 +58,12 @@ class RawCaptureWriter:
         If the file exists or cannot be made.
     """
 
-    def __init__(self, path: str | Path, *, sensor: str, link: str, clock: Clock) -> None:
+    def __init__(
+        self, path: str | Path, *, sensor: str, link: str, clock: Clock, driver: str = "bridge_serial"
+    ) -> None:
         self._path = Path(path)
         self._start_ns = clock.monotonic_ns()
-        header = header_bytes(CaptureHeader(sensor=sensor, link=link, start_wall_ns=clock.wall_ns()))
+        header = header_bytes(CaptureHeader(sensor=sensor, link=link, start_wall_ns=clock.wall_ns(), driver=driver))
         try:
             self._file: BinaryIO = self._path.open("xb", buffering=0)
             self._file.write(header)
@@ -76,7 +80,7 @@ class RawCaptureWriter:
         return self._path
 
     def write(self, chunk: Chunk) -> None:
-        """Append `chunk`; an empty one has nothing to append.
+        """Append `chunk`; an empty one of a byte stream has nothing to append.
 
         Raises
         ------
@@ -84,8 +88,9 @@ class RawCaptureWriter:
             If the file cannot be written, as when the disk is full.
         """
         offset_ns = max(0, chunk.received_at_ns - self._start_ns)
-        for begin in range(0, len(chunk.data), MAX_RECORD_BYTES):
-            record = CaptureRecord(offset_ns=offset_ns, data=chunk.data[begin : begin + MAX_RECORD_BYTES])
+        for begin in range(0, max(len(chunk.data), bool(chunk.channel)), MAX_RECORD_BYTES):
+            data = chunk.data[begin : begin + MAX_RECORD_BYTES]
+            record = CaptureRecord(offset_ns=offset_ns, data=data, channel=chunk.channel)
             line = record_bytes(record)
             try:
                 n_written = self._file.write(line)
@@ -145,9 +150,18 @@ class CapturingTransport:
             self._capture(chunk)
             yield chunk
 
-    async def write(self, data: bytes) -> None:
+    async def write(self, data: bytes, channel: str = "") -> None:
         """Send `data`; what we send is not captured."""
-        await self._inner.write(data)
+        await self._inner.write(data, channel)
+
+    @property
+    def remedies(self) -> tuple[Remedy, ...]:
+        """Those of the transport inside."""
+        return self._inner.remedies
+
+    async def heal(self, remedy: Remedy) -> None:
+        """Heal the transport inside."""
+        await self._inner.heal(remedy)
 
     async def close(self) -> None:
         """Close the transport inside; the writer stays open for the next link."""
@@ -237,7 +251,7 @@ class RawCaptureTransport:
             raise RecordingError(f"{self._path}: {error}") from error
         file.seek(begin)
         self._file = file
-        self._decoder.reset("opened")
+        self._decoder = CaptureDecoder(self._header.version)
         self._records.clear()
         self._torn = None
         self._start_ns = self._clock.monotonic_ns()
@@ -252,7 +266,8 @@ class RawCaptureTransport:
                     await self._clock.sleep((at_ns - self._clock.monotonic_ns()) / NS_PER_S)
                 if self._file is not file:
                     return
-                yield Chunk(data=self._records.popleft().data, received_at_ns=at_ns)
+                record = self._records.popleft()
+                yield Chunk(data=record.data, received_at_ns=at_ns, channel=record.channel)
             if self._file is not file:
                 return
             data = await asyncio.to_thread(file.read, _READ_BYTES)
@@ -264,9 +279,18 @@ class RawCaptureTransport:
             log.warning("capture.torn file=%s reason=%s dropped_bytes=%d", self._path, torn.reason, torn.n_bytes)
         raise TransportError(f"{self.describe()} is at its end", reason=TransportFault.DISCONNECTED)
 
-    async def write(self, data: bytes) -> None:  # noqa: ARG002 - the protocol's signature
+    async def write(self, data: bytes, channel: str = "") -> None:  # noqa: ARG002 - the protocol's signature
         """Take `data` and do nothing: the answers are in the capture already."""
         self._require_open()
+
+    @property
+    def remedies(self) -> tuple[Remedy, ...]:
+        """None: a file does not fall silent."""
+        return ()
+
+    async def heal(self, remedy: Remedy) -> None:
+        """Refuse (`transport.Transport.heal`)."""
+        raise TransportError(f"a capture has no remedy {remedy.value!r}", reason=TransportFault.OTHER)
 
     async def close(self) -> None:
         """Close the file."""

@@ -21,41 +21,30 @@ from collections import Counter
 from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import dataclass
 from random import Random
-from typing import Generic, Protocol, TypeVar
+from typing import Generic, TypeVar
 
 from edge.acquisition.backoff import Backoff, BackoffSettings
+from edge.acquisition.decoder import Decoder
 from edge.acquisition.transport import Transport
 from edge.clock import NS_PER_S, Clock
 from edge.errors import TransportError, TransportFault
-from edge.messages import Chunk, Corrupt, DeviceBlock, LinkChange, LinkState, Reading, SampleBlock
+from edge.messages import (
+    Chunk,
+    Corrupt,
+    DeviceBlock,
+    LinkChange,
+    LinkState,
+    Outgoing,
+    Reading,
+    RrIntervals,
+    SampleBlock,
+)
 
 log = logging.getLogger(__name__)
 
 Item = TypeVar("Item")
 
-
-class Decoder(Protocol[Item]):
-    """What `Sensor` needs of a codec: `bridge.BridgeDecoder` and the device protocols have this shape."""
-
-    def push(self, item: Chunk) -> list[Item]:
-        """Return what `item` completed."""
-        ...
-
-    def flush(self) -> list[Item]:
-        """Return what is left at the end of the link, such as half a frame as `Corrupt`."""
-        ...
-
-    def reset(self, reason: str) -> None:
-        """Forget the device: the link ended."""
-        ...
-
-    def greeting(self) -> bytes:
-        """Return what to write on every connect; may be empty."""
-        ...
-
-    def requests(self, now_ns: int) -> bytes:
-        """Return what is due to be written at `now_ns`; mostly empty."""
-        ...
+_TOLERATED_WRITE_FAULTS = {TransportFault.TIMEOUT, TransportFault.REFUSED}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -107,6 +96,7 @@ class SensorCounters:
     n_dropped_bytes: int
     """Received, but not read in time by us."""
     n_write_timeouts: int
+    n_writes_refused: int
     n_corrupt: Mapping[str, int]
     """Dropped pieces of the byte stream, by reason."""
 
@@ -166,7 +156,8 @@ class Sensor(Generic[Item]):
             n_chunks=self._counts["chunks"],
             n_bytes=self._counts["bytes"],
             n_dropped_bytes=self._counts["dropped_bytes"],
-            n_write_timeouts=self._counts["write_timeouts"],
+            n_write_timeouts=self._counts["write_timeout"],
+            n_writes_refused=self._counts["write_refused"],
             n_corrupt=dict(self._corrupt),
         )
 
@@ -260,7 +251,7 @@ class Sensor(Generic[Item]):
 
     def _hear(self, chunk: Chunk) -> None:
         items = self._decoder.push(chunk)
-        if any(isinstance(item, DeviceBlock | SampleBlock | Reading) for item in items):
+        if any(isinstance(item, DeviceBlock | SampleBlock | Reading | RrIntervals) for item in items):
             self._heard_at_ns = chunk.received_at_ns
             self._backoff.reset()
             if self._is_in(LinkState.SILENT):
@@ -288,17 +279,16 @@ class Sensor(Generic[Item]):
         if age_s > self._settings.silence_limit_s:
             raise _SilentError
 
-    async def _write(self, transport: Transport, data: bytes) -> None:
-        if not data:
-            return
-        try:
-            await transport.write(data)
-        except TransportError as error:
-            if error.reason is not TransportFault.TIMEOUT:
-                raise
-            # What we ask matters less than what we are told: the link stays as long as data comes.
-            self._counts["write_timeouts"] += 1
-            log.warning("sensor.write_timeout sensor=%s bytes=%d", self._settings.sensor, len(data))
+    async def _write(self, transport: Transport, wanted: list[Outgoing]) -> None:
+        for each in wanted:
+            try:
+                await transport.write(each.data, each.channel)
+            except TransportError as error:
+                if error.reason not in _TOLERATED_WRITE_FAULTS:
+                    raise
+                # What we ask matters less than what we are told: the link stays as long as data comes.
+                self._counts[f"write_{error.reason.value}"] += 1
+                log.warning("sensor.not_written sensor=%s reason=%s", self._settings.sensor, error)
 
     def _deliver(self, item: Item) -> None:
         if isinstance(item, Corrupt):

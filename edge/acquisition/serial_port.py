@@ -27,6 +27,7 @@ from pathlib import Path
 
 import serial
 
+from edge.acquisition.transport import Remedy
 from edge.clock import Clock
 from edge.errors import TransportError, TransportFault
 from edge.messages import Chunk
@@ -87,6 +88,15 @@ class SerialPort:
         """Bytes dropped since `open`, because they were not read in time."""
         return self._link.n_dropped_bytes if self._link else self._n_dropped_bytes
 
+    @property
+    def remedies(self) -> tuple[Remedy, ...]:
+        """None: opening the port again is all that helps."""
+        return ()
+
+    async def heal(self, remedy: Remedy) -> None:
+        """Refuse (`transport.Transport.heal`)."""
+        raise TransportError(f"a serial port has no remedy {remedy.value!r}", reason=TransportFault.OTHER)
+
     def describe(self) -> str:
         """Return the port and its speed."""
         return f"{self._settings.port} at {self._settings.baud} baud"
@@ -104,7 +114,7 @@ class SerialPort:
         while (chunk := await link.next_chunk()) is not None:
             yield chunk
 
-    async def write(self, data: bytes) -> None:
+    async def write(self, data: bytes, channel: str = "") -> None:  # noqa: ARG002 - a byte stream has one
         """Send `data` (`transport.Transport.write`)."""
         link = self._require_link()
         try:

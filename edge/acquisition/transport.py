@@ -7,6 +7,8 @@ The contract, checked for every transport by ``tests/conformance/transport_batte
   before the peer hung up are delivered before `TransportError` with ``DISCONNECTED`` is raised.  After `close`
   it ends without an error.
 * What a transport must drop, because nobody read for long, it counts in `n_dropped_bytes`.
+* What the peer numbers or names (the characteristics of a Bluetooth sensor) stands in `Chunk.channel`; `write` takes
+  the same name.  A byte stream has one channel, the empty name.
 * `write` returns when the operating system has taken the bytes, or raises `TransportError`.
 * `close` may be called at any time and any number of times; a closed transport may be opened again.
 """
@@ -14,13 +16,32 @@ The contract, checked for every transport by ``tests/conformance/transport_batte
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from enum import StrEnum
 from typing import Protocol
 
 from edge.messages import Chunk
 
 
+class Remedy(StrEnum):
+    """What may bring a link back that says "connected" and sends nothing, mildest first."""
+
+    RESUBSCRIBE = "resubscribe"
+    """Ask the connected peer for its data again."""
+    RECONNECT = "reconnect"
+    """Close and open again; every transport can, so none lists it."""
+    REDISCOVER = "rediscover"
+    """Make the system forget the peer, and look for it anew."""
+    POWER_CYCLE = "power-cycle"
+    """Switch the adapter off and on."""
+
+
 class Transport(Protocol):
     """One link to one peer."""
+
+    @property
+    def remedies(self) -> tuple[Remedy, ...]:
+        """What `heal` can do beyond closing and opening again, mildest first; empty for a serial port."""
+        ...
 
     @property
     def n_dropped_bytes(self) -> int:
@@ -53,14 +74,24 @@ class Transport(Protocol):
         """
         ...
 
-    async def write(self, data: bytes) -> None:
+    async def write(self, data: bytes, channel: str = "") -> None:
         """Send `data`.
 
         Raises
         ------
         TransportError
-            If the transport is not open, the peer hung up (``DISCONNECTED``) or does not take the bytes
-            (``TIMEOUT``).
+            If the transport is not open, the peer hung up (``DISCONNECTED``), does not take the bytes
+            (``TIMEOUT``), or declines them (``REFUSED``; the link stays).
+        """
+        ...
+
+    async def heal(self, remedy: Remedy) -> None:
+        """Apply one of `remedies`: ``RESUBSCRIBE`` while open, the others while closed, before the next `open`.
+
+        Raises
+        ------
+        TransportError
+            If that did not work, or would harm other links of the same adapter (``BUSY``).
         """
         ...
 

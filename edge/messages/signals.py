@@ -54,6 +54,18 @@ class Chunk:
 
     data: bytes
     received_at_ns: int
+    channel: str = ""
+    """What of the peer it came from: the UUID of a GATT characteristic, 36 lower-case letters; empty for a byte
+    stream."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outgoing:
+    """Bytes that a decoder wants written to the peer."""
+
+    data: bytes
+    channel: str = ""
+    """UUID of the GATT characteristic to write; empty for a byte stream, or for the one that carries it."""
 
 
 class LinkState(StrEnum):
@@ -225,6 +237,23 @@ class Reading:
     """Why there is no value; None exactly when there is one."""
     valid_for_s: float = 15.0
     """After this age the value is stale: neither shown nor scored."""
+    is_stored: bool = False
+    """From the device's memory: history, never shown as current, scored or alarmed on."""
+    device_time: str | None = None
+    """The device's own wall clock at the measurement, ``2025-03-14T09:30:00``, in whatever zone the device was set
+    to; None where it does not say."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RrIntervals:
+    """Intervals between heart beats that the device found itself, as a heart-rate strap sends them."""
+
+    sensor: str
+    intervals_ms: tuple[float, ...]
+    """Oldest first; the last one ended shortly before `received_at_ns`."""
+    received_at_ns: int
+    is_worn: bool | None = None
+    """Whether the device feels the skin; None where it cannot tell."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import resource
+import zlib
 from contextlib import asynccontextmanager, suppress
 from itertools import pairwise
 
@@ -126,12 +127,12 @@ def test_capture_cut_anywhere_gives_what_is_whole_and_counts_the_rest(tmp_path, 
     replayed, transport = replay(path)
 
     assert replayed == whole[: len(replayed)]
-    n_whole_bytes = sum(16 + len(chunk) for _, chunk in replayed)
+    n_whole_bytes = sum(17 + len(chunk) for _, chunk in replayed)
     n_torn_bytes = cut - begin - n_whole_bytes
     assert (transport.torn.n_bytes if transport.torn else 0) == n_torn_bytes
     if transport.torn:
         assert transport.torn.offset == n_whole_bytes
-    assert len(replayed) == len(whole) or n_torn_bytes < 16 + len(whole[len(replayed)][1])
+    assert len(replayed) == len(whole) or n_torn_bytes < 17 + len(whole[len(replayed)][1])
 
 
 @given(chunks=st.lists(st.binary(min_size=1, max_size=30), min_size=1, max_size=6), data=st.data())
@@ -151,7 +152,7 @@ def test_any_flipped_bit_ends_the_log_and_is_never_delivered(tmp_path, chunks, d
     assert len(replayed) < len(whole)
     assert replayed == whole[: len(replayed)]
     assert transport.torn is not None
-    assert sum(16 + len(chunk) for _, chunk in replayed) + transport.torn.n_bytes == len(content) - begin
+    assert sum(17 + len(chunk) for _, chunk in replayed) + transport.torn.n_bytes == len(content) - begin
 
 
 def test_torn_tail_is_announced(tmp_path, caplog):
@@ -260,7 +261,7 @@ def test_any_bytes_after_the_header_give_records_or_a_count(noise):
     records = decoder.push(noise)
     dropped = decoder.flush()
 
-    n_whole = sum(16 + len(record.data) for record in records)
+    n_whole = sum(17 + len(record.data) for record in records)
     assert n_whole + sum(item.n_bytes for item in dropped) == len(noise)
 
 
@@ -424,3 +425,38 @@ def test_offsets_are_stamped_in_order(tmp_path):
     assert [at_ns for at_ns, _ in replayed] == [0, 0, 10**9]
     assert all(a <= b for (a, _), (b, _) in pairwise(replayed))
     assert recording.MAGIC == MAGIC
+
+
+def test_channels_are_captured_and_replayed(tmp_path):
+    """What came from which characteristic comes back so, an empty notification included."""
+    chunks = [("2a37", b"\x00\x48"), ("2a5f", b""), ("", b"bytes")]
+    clock = ManualClock()
+    with RawCaptureWriter(tmp_path / "c", sensor="strap", link="a test", clock=clock, driver="ble") as writer:
+        for channel, data in chunks:
+            writer.write(Chunk(data=data, received_at_ns=clock.monotonic_ns(), channel=channel))
+
+    async def read():
+        transport = RawCaptureTransport(tmp_path / "c", ManualClock(), is_paced=False)
+        await transport.open()
+        found = []
+        with suppress(TransportError):
+            async for chunk in transport.chunks():
+                found += [(chunk.channel, chunk.data)]
+        driver = transport.header.driver
+        await transport.close()
+        return driver, found
+
+    assert asyncio.run(read()) == ("ble", chunks)
+
+
+def test_captures_of_version_1_are_still_read(tmp_path):
+    """A field problem that was recorded last year is replayed as it was."""
+    body = (5).to_bytes(8, "little") + (3).to_bytes(4, "little") + b"abc"
+    header = b'VITALEDGE-CAPTURE 1\n{"sensor": "bed", "link": "a port", "start_wall_ns": 7}\n'
+    (tmp_path / "old").write_bytes(header + body + zlib.crc32(body).to_bytes(4, "little"))
+
+    replayed, transport = replay(tmp_path / "old")
+
+    assert replayed == [(5, b"abc")]
+    assert transport.torn is None
+    assert (transport.header.driver, transport.header.version) == ("bridge_serial", 1)

@@ -14,7 +14,7 @@ from edge.acquisition.sensor import Sensor, SensorSettings
 from edge.acquisition.serial_port import SerialPort, SerialPortSettings
 from edge.clock import ManualClock, SystemClock
 from edge.errors import TransportError, TransportFault
-from edge.messages import Channel, ChannelKind, Chunk, Corrupt, DeviceBlock, LinkChange, LinkState
+from edge.messages import Channel, ChannelKind, Chunk, Corrupt, DeviceBlock, LinkChange, LinkState, Outgoing
 from tests.conformance.transport_battery import run
 from tests.fakes.pty_port import Pty
 from tests.fakes.scripted_transport import ScriptedTransport
@@ -28,7 +28,7 @@ class LineDecoder:
 
     def __init__(self) -> None:
         self.resets: list[str] = []
-        self.asks = b""
+        self.asks: list[Outgoing] = []
         self._is_half = False
 
     def push(self, item: Chunk):
@@ -48,10 +48,10 @@ class LineDecoder:
         self._is_half = False
         self.resets.append(reason)
 
-    def greeting(self) -> bytes:
-        return b"hello?"
+    def greeting(self) -> list[Outgoing]:
+        return [Outgoing(data=b"hello?")]
 
-    def requests(self, now_ns: int) -> bytes:
+    def requests(self, now_ns: int) -> list[Outgoing]:
         return self.asks
 
 
@@ -310,9 +310,9 @@ def test_requests_are_written_as_the_decoder_asks():
 
     async def story(bench):
         await bench.pass_time(1, sending=b"D")
-        bench.decoder.asks = b"time?"
+        bench.decoder.asks = [Outgoing(data=b"time?")]
         await bench.pass_time(0.5, sending=b"D")
-        bench.decoder.asks = b""
+        bench.decoder.asks = []
         await bench.pass_time(1, sending=b"D")
         assert bench.line.written == [b"hello?", b"time?", b"time?"]
 
@@ -324,7 +324,7 @@ def test_device_that_takes_no_bytes_keeps_its_link_while_it_sends():
 
     async def story(bench):
         bench.line.refuses_writing = TransportError("full", reason=TransportFault.TIMEOUT)
-        bench.decoder.asks = b"time?"
+        bench.decoder.asks = [Outgoing(data=b"time?")]
         await bench.pass_time(2, sending=b"D")
         assert bench.states == [CONNECTING, CONNECTED]
 
@@ -339,7 +339,7 @@ def test_broken_write_ends_the_link():
 
     async def story(bench):
         bench.line.refuses_writing = TransportError("gone", reason=TransportFault.DISCONNECTED)
-        bench.decoder.asks = b"time?"
+        bench.decoder.asks = [Outgoing(data=b"time?")]
         await bench.pass_time(0.25)
         assert LOST in bench.states
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 
+from edge.acquisition.transport import Remedy
 from edge.clock import Clock
 from edge.errors import TransportError, TransportFault
 from edge.messages import Chunk
@@ -15,6 +16,10 @@ class ScriptedTransport:
 
     def __init__(self, clock: Clock, *, refuses: TransportError | None = None) -> None:
         self.written: list[bytes] = []
+        self.channels: list[str] = []
+        self.remedies: tuple[Remedy, ...] = ()
+        self.healed: list[Remedy] = []
+        self.refuses_healing: TransportError | None = None
         self.n_dropped_bytes = 0
         self.is_open = False
         self.refuses = refuses
@@ -43,21 +48,27 @@ class ScriptedTransport:
         if self._is_hung_up:
             raise TransportError("the script hung up", reason=TransportFault.DISCONNECTED)
 
-    async def write(self, data: bytes) -> None:
+    async def heal(self, remedy: Remedy) -> None:
+        if self.refuses_healing is not None:
+            raise self.refuses_healing
+        self.healed.append(remedy)
+
+    async def write(self, data: bytes, channel: str = "") -> None:
         self._require_open()
         if self._is_hung_up:
             raise TransportError("the script hung up", reason=TransportFault.DISCONNECTED)
         if self.refuses_writing is not None:
             raise self.refuses_writing
         self.written.append(data)
+        self.channels.append(channel)
 
     async def close(self) -> None:
         self.is_open = False
         self._is_hung_up = False
         self._queue.put_nowait(None)
 
-    def feed(self, data: bytes) -> None:
-        self._queue.put_nowait(Chunk(data=data, received_at_ns=self._clock.monotonic_ns()))
+    def feed(self, data: bytes, channel: str = "") -> None:
+        self._queue.put_nowait(Chunk(data=data, received_at_ns=self._clock.monotonic_ns(), channel=channel))
 
     def hang_up(self) -> None:
         self._is_hung_up = True

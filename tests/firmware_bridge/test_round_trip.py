@@ -17,12 +17,16 @@ S = 1_000_000_000
 STEP_NS = S // 20
 
 
+def joined(wanted):
+    return b"".join(each.data for each in wanted)
+
+
 def conversation(scenario, duration_s):
     """Let sensor and decoder talk to each other; return what came out and the two."""
     sensor, decoder = VirtualSensor(scenario), BridgeDecoder(BridgeSettings(sensor="bed"))
     out = []
     for now_ns in range(STEP_NS, round(duration_s * S) + 1, STEP_NS):
-        line = sensor.advance(now_ns) + sensor.receive(decoder.requests(now_ns))
+        line = sensor.advance(now_ns) + sensor.receive(joined(decoder.requests(now_ns)))
         out += decoder.push(Chunk(data=line, received_at_ns=now_ns))
     return out, sensor, decoder
 

@@ -76,7 +76,7 @@ def play(scenario, *, byte_by_byte=False):
     for step in scenario["chunks"]:
         at_ns = step["at_ms"] * NS_PER_MS
         if "requests" in step:
-            assert decoder.requests(at_ns).hex() == step["requests"]
+            assert b"".join(each.data for each in decoder.requests(at_ns)).hex() == step["requests"]
             continue
         data = bytes.fromhex(step["hex"])
         pieces = [data[k : k + 1] for k in range(len(data))] if byte_by_byte else [data]

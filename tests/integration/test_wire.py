@@ -58,17 +58,20 @@ class Bedside:
 
     def run(self, duration_s: float) -> None:
         """Play the story; the link is reset between two connections as the supervision does."""
-        is_connected, to_say = False, b""
+        is_connected, to_say = False, []
         for now_ns in range(STEP_NS, round(duration_s * NS_PER_S), STEP_NS):
             arrived = self.sensor.advance(now_ns)
             if self.sensor.is_connected and not is_connected:
                 self.decoder.reset("link-lost")
                 to_say = self.decoder.greeting()
             is_connected = self.sensor.is_connected
-            arrived += self.sensor.receive(to_say + self.decoder.requests(now_ns)) if is_connected else b""
-            to_say = b""
+            arrived += self._receive([*to_say, *self.decoder.requests(now_ns)]) if is_connected else b""
+            to_say = []
             for item in self.decoder.push(Chunk(data=arrived, received_at_ns=now_ns)):
                 self.out += self._place(item)
+
+    def _receive(self, wanted) -> bytes:
+        return self.sensor.receive(b"".join(each.data for each in wanted))
 
     def _place(self, item):
         if isinstance(item, Gap):
