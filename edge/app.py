@@ -17,7 +17,8 @@ from dataclasses import dataclass, replace
 from random import Random
 
 from edge.acquisition.bridge import BridgeDecoder, BridgeItem, BridgeSettings
-from edge.acquisition.sensor import Sensor, SensorSettings
+from edge.acquisition.sensor import Sensor
+from edge.acquisition.sensor_settings import SensorSettings
 from edge.acquisition.serial_port import SerialPort, SerialPortSettings
 from edge.alarm_memory import recall, remember
 from edge.alert_keeper import AlertKeeper

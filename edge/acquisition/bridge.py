@@ -168,6 +168,10 @@ class BridgeDecoder:
         line = self._requests.due(now_ns, has_hello=self._hello is not None)
         return [Outgoing(data=line)] if line else []
 
+    def farewell(self) -> list[Outgoing]:
+        """Return nothing: a bridge device goes on counting and storing while nobody listens."""
+        return []
+
     def command(self, code: CommandCode, *, stream: str | None = None, argument: int = 0, count: int = 0) -> bytes:
         """Return a command to write; its `CommandAck` carries the id of the latest call modulo 65536.
 

@@ -66,3 +66,7 @@ class Decoder(Protocol[Item]):
     def requests(self, now_ns: int) -> list[Outgoing]:
         """Return what is due to be written at `now_ns`: asked a few times a second; mostly nothing."""
         ...
+
+    def farewell(self) -> list[Outgoing]:
+        """Return what to write before the link is closed on purpose, so that the device may rest; often nothing."""
+        ...

@@ -1,31 +1,34 @@
 """One sensor's link kept alive: transport + decoder + supervision -> samples, readings, gaps and link states.
 
 Wiring.  `Sensor.run` connects, greets, feeds the decoder, asks what the decoder wants asked, watches the age of the
-data, and connects again with full-jitter back-off, until it is cancelled.
+data, applies the remedies of `ladder`, and connects again with full-jitter back-off, until it is cancelled.
 
 ::
 
     CONNECTING ──open──▶ CONNECTED ──no data for max_silence_s──▶ SILENT ──data──▶ CONNECTED
-        │                   │                                        │ longer: close and open again, still SILENT
+        │                   │                                        │ longer: the next remedy, still SILENT
         └──cannot open──▶ LOST ◀──────────────hang-up────────────────┘        (cancelled: STOPPED, from everywhere)
 
 What counts is the age of *data* (samples and readings out of the decoder), never of bytes: a port that delivers
-garbage, or a link that says "connected" and sends nothing, is silent.
+garbage, or a link that says "connected" and sends nothing, is silent.  An occasional sensor (a cuff, a scale) is
+ASLEEP instead of LOST while it is away, and never silent.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 from collections import Counter
-from collections.abc import Callable, Coroutine, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Coroutine
 from random import Random
 from typing import Generic, TypeVar
 
-from edge.acquisition.backoff import Backoff, BackoffSettings
+from edge.acquisition.backoff import Backoff
 from edge.acquisition.decoder import Decoder
-from edge.acquisition.transport import Transport
+from edge.acquisition.ladder import Ladder, LadderSettings
+from edge.acquisition.sensor_settings import SensorCounters, SensorSettings
+from edge.acquisition.transport import Remedy, Transport
 from edge.clock import NS_PER_S, Clock
 from edge.errors import TransportError, TransportFault
 from edge.messages import (
@@ -45,64 +48,22 @@ log = logging.getLogger(__name__)
 Item = TypeVar("Item")
 
 _TOLERATED_WRITE_FAULTS = {TransportFault.TIMEOUT, TransportFault.REFUSED}
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SensorSettings:
-    """How one link is supervised.
-
-    Raises
-    ------
-    ValueError
-        Unless 0 < `max_silence_s` <= `reconnect_after_s`.
-    """
-
-    sensor: str
-    """Id of the sensor in the configuration."""
-    max_silence_s: float = 5.0
-    """Longest pause without data that is normal; then SILENT.  Bridge devices send blocks several times a second."""
-    reconnect_after_s: float | None = None
-    """Pause after which the link is closed and opened again; None for three times `max_silence_s`."""
-    open_timeout_s: float = 20.0
-    """Then an attempt to open has failed.  A BLE connection needs up to this long (bleak-retry-connector's value)."""
-    tick_s: float = 0.25
-    """How often age and requests are looked at: a silence is noticed at most this late."""
-    backoff: BackoffSettings = BackoffSettings()  # noqa: RUF009 - frozen, so sharing the default is safe
-    """Waits between attempts."""
-
-    def __post_init__(self) -> None:
-        if not 0 < self.max_silence_s <= self.silence_limit_s:
-            raise ValueError(
-                f"expected 0 < max_silence_s <= reconnect_after_s, got {self.max_silence_s} and {self.reconnect_after_s}"
-            )
-
-    @property
-    def silence_limit_s(self) -> float:
-        """`reconnect_after_s` or its default."""
-        return 3 * self.max_silence_s if self.reconnect_after_s is None else self.reconnect_after_s
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SensorCounters:
-    """What happened on the link since the runtime started."""
-
-    n_connects: int
-    n_failures: int
-    """Attempts that failed and links that were lost."""
-    n_silences: int
-    """Times the link was closed because it was silent for too long."""
-    n_chunks: int
-    n_bytes: int
-    n_dropped_bytes: int
-    """Received, but not read in time by us."""
-    n_write_timeouts: int
-    n_writes_refused: int
-    n_corrupt: Mapping[str, int]
-    """Dropped pieces of the byte stream, by reason."""
+_AWAY = {TransportFault.MISSING, TransportFault.DISCONNECTED, TransportFault.TIMEOUT}
+_REMEDY_WORDS = {
+    Remedy.RESUBSCRIBE: "subscribing again",
+    Remedy.RECONNECT: "connecting again",
+    Remedy.REDISCOVER: "looking for the sensor anew",
+    Remedy.POWER_CYCLE: "switching the adapter off and on",
+}
 
 
 class _SilentError(Exception):
-    """The link is open and no data came for too long."""
+    """The link is open and no data came for too long; the remedy needs it closed."""
+
+    def __init__(self, remedy: Remedy, age_s: float) -> None:
+        super().__init__(remedy.value)
+        self.remedy = remedy
+        self.age_s = age_s
 
 
 class Sensor(Generic[Item]):
@@ -135,11 +96,16 @@ class Sensor(Generic[Item]):
         self._decoder = decoder
         self._clock = clock
         self._backoff = Backoff(settings.backoff, random)
+        self._ladder = Ladder(
+            LadderSettings(max_silence_s=settings.max_silence_s, reconnect_after_s=settings.silence_limit_s)
+        )
+        self._is_late = False
         self._sink: Callable[[Item | LinkChange | Corrupt], None] = lambda _: None
         self._link: LinkChange | None = None
         self._heard_at_ns: int | None = None  # last data, at first the opening; None while not open
         self._counts: Counter[str] = Counter()
         self._corrupt: Counter[str] = Counter()
+        self._remedies: Counter[str] = Counter()
 
     @property
     def link(self) -> LinkChange | None:
@@ -147,12 +113,24 @@ class Sensor(Generic[Item]):
         return self._link
 
     @property
+    def heard_at_ns(self) -> int | None:
+        """When the last data came on this link, at first when it was opened; None while it is not open."""
+        return self._heard_at_ns
+
+    @property
+    def is_late(self) -> bool:
+        """Whether the data is older than half of what is silence."""
+        return self._is_late
+
+    @property
     def counters(self) -> SensorCounters:
         """What happened so far."""
         return SensorCounters(
             n_connects=self._counts["connects"],
             n_failures=self._counts["failures"],
+            n_lates=self._counts["lates"],
             n_silences=self._counts["silences"],
+            n_remedies=dict(self._remedies),
             n_chunks=self._counts["chunks"],
             n_bytes=self._counts["bytes"],
             n_dropped_bytes=self._counts["dropped_bytes"],
@@ -183,24 +161,70 @@ class Sensor(Generic[Item]):
 
     async def _serve(self, transport: Transport) -> float:
         """Use one transport until it fails; return how long to wait before the next attempt."""
-        failure: Exception | None = None
+        failure: TransportError | _SilentError | None = None
         try:
             failure = await self._failure(transport)
         finally:
+            if failure is None and self._heard_at_ns is not None:  # stopped on purpose, while the link was open
+                await self._within(self._settings.farewell_timeout_s, self._say(transport, self._decoder.farewell()))
             await transport.close()
+            self._heard_at_ns = None
             for item in self._decoder.flush():
                 self._deliver(item)
             self._decoder.reset("stopped" if failure is None else "link-lost")
         self._counts["failures"] += 1
-        if isinstance(failure, TransportError):
-            return self._lost(failure)
-        self._counts["silences"] += 1
-        log.warning("sensor.silent_reconnect sensor=%s", self._settings.sensor)
-        return self._backoff.next_s()
+        remedy: Remedy | None = None
+        why = ""
+        if isinstance(failure, _SilentError):
+            self._counts["silences"] += 1
+            remedy, why = failure.remedy, f"no data for {failure.age_s:.0f} s: "
+            wait_s = self._backoff.next_s()
+        else:
+            remedy = self._ladder.failed(failure.reason, transport.remedies)
+            wait_s = self._lost(failure)
+        if remedy is not None:
+            await self._heal(transport, remedy, why)
+        return wait_s
 
-    async def _failure(self, transport: Transport) -> Exception:
+    async def _heal(self, transport: Transport, remedy: Remedy, why: str) -> None:
+        """Apply a remedy, count it, and say so; one that cannot be applied is counted as refused."""
+        if self._link is not None:
+            self._change(self._link.state, why + _REMEDY_WORDS[remedy])
+        self._remedies[remedy.value] += 1
+        log.warning("sensor.remedy sensor=%s remedy=%s", self._settings.sensor, remedy.value)
+        if remedy is Remedy.RECONNECT:  # `run` does
+            return
+        try:
+            healed = await self._within(self._settings.remedy_timeout_s, transport.heal(remedy))
+        except TransportError as error:
+            healed = False
+            log.warning("sensor.remedy_refused sensor=%s reason=%s", self._settings.sensor, error)
+        if not healed:
+            self._remedies[f"refused-{remedy.value}"] += 1
+
+    async def _within(self, timeout_s: float, job: Coroutine[None, None, None]) -> bool:
+        """Run `job`; cancel it and return False when it takes longer than `timeout_s`; raises what it raises."""
+        name = self._settings.sensor
+        task = asyncio.create_task(job, name=f"sensor-{name}-bounded")
+        guard = asyncio.create_task(self._clock.sleep(timeout_s), name=f"sensor-{name}-guard")
+        try:
+            await asyncio.wait({task, guard}, return_when=asyncio.FIRST_COMPLETED)
+            if task.done():
+                await task
+                return True
+            return False
+        finally:
+            task.cancel()
+            guard.cancel()
+
+    async def _say(self, transport: Transport, wanted: list[Outgoing]) -> None:
+        """Write a farewell; a link that is gone needs none."""
+        with contextlib.suppress(TransportError):
+            await self._write(transport, wanted)
+
+    async def _failure(self, transport: Transport) -> TransportError | _SilentError:
         """Open `transport`, use it, and return why it ended."""
-        ended: asyncio.Future[Exception] = asyncio.get_running_loop().create_future()
+        ended: asyncio.Future[TransportError | _SilentError] = asyncio.get_running_loop().create_future()
 
         async def watched(job: Coroutine[None, None, None]) -> None:
             # Not left to the task group: in Python 3.11 it forgets a cancellation that meets a failing task.
@@ -254,6 +278,7 @@ class Sensor(Generic[Item]):
         if any(isinstance(item, DeviceBlock | SampleBlock | Reading | RrIntervals) for item in items):
             self._heard_at_ns = chunk.received_at_ns
             self._backoff.reset()
+            self._ladder.heard()
             if self._is_in(LinkState.SILENT):
                 self._change(LinkState.CONNECTED, "data again")
         for item in items:
@@ -266,18 +291,33 @@ class Sensor(Generic[Item]):
             now_ns = self._clock.monotonic_ns()
             if self._heard_at_ns is not None:
                 await self._write(transport, self._decoder.requests(now_ns))
-                self._check_age((now_ns - self._heard_at_ns) / NS_PER_S)
+                await self._check_age(transport)
             elif now_ns - begun_at_ns > self._settings.open_timeout_s * NS_PER_S:
                 raise TransportError(
                     f"{transport.describe()} did not open within {self._settings.open_timeout_s:g} s",
                     reason=TransportFault.TIMEOUT,
                 )
 
-    def _check_age(self, age_s: float) -> None:
+    async def _check_age(self, transport: Transport) -> None:
+        if self._settings.is_occasional:
+            return
+        age_s = self._age_s()
+        is_late = age_s > self._settings.max_silence_s / 2
+        self._counts["lates"] += is_late and not self._is_late
+        self._is_late = is_late
         if age_s > self._settings.max_silence_s and not self._is_in(LinkState.SILENT):
             self._change(LinkState.SILENT, f"no data for {self._settings.max_silence_s:g} s")
-        if age_s > self._settings.silence_limit_s:
-            raise _SilentError
+        remedy = self._ladder.due(age_s, transport.remedies)
+        if remedy is Remedy.RESUBSCRIBE:
+            await self._heal(transport, remedy, f"no data for {age_s:.0f} s: ")
+            await self._write(transport, self._decoder.greeting())
+        elif remedy is not None:
+            raise _SilentError(remedy, age_s)
+
+    def _age_s(self) -> float:
+        """Seconds since the last data of the open link, or since its opening."""
+        heard_at_ns = self._heard_at_ns
+        return 0.0 if heard_at_ns is None else (self._clock.monotonic_ns() - heard_at_ns) / NS_PER_S
 
     async def _write(self, transport: Transport, wanted: list[Outgoing]) -> None:
         for each in wanted:
@@ -301,9 +341,15 @@ class Sensor(Generic[Item]):
         self._sink(corrupt)
 
     def _lost(self, error: TransportError) -> float:
+        is_asleep = self._settings.is_occasional and error.reason in _AWAY
+        state = LinkState.ASLEEP if is_asleep else LinkState.LOST
         reason = f"{error.reason.value}: {error}" + (f"; {error.hint}" if error.hint else "")
-        if self._link is None or (self._link.state, self._link.reason) != (LinkState.LOST, reason):
-            self._change(LinkState.LOST, reason)
+        if is_asleep:
+            reason = "away until its next measurement"
+        if self._link is None or (self._link.state, self._link.reason) != (state, reason):
+            self._change(state, reason)
+        if is_asleep:
+            return min(self._backoff.next_s(), self._settings.occasional_wait_s)
         # Only a person can give the permission; until then every attempt is noise in the logs of the system.
         return self._backoff.slow_s() if error.reason is TransportFault.PERMISSION else self._backoff.next_s()
 

@@ -12,7 +12,8 @@ from random import Random
 
 from edge.acquisition.bridge import BridgeDecoder, BridgeItem, BridgeSettings
 from edge.acquisition.recording import CapturingTransport, RawCaptureWriter
-from edge.acquisition.sensor import Sensor, SensorSettings
+from edge.acquisition.sensor import Sensor
+from edge.acquisition.sensor_settings import SensorSettings
 from edge.acquisition.serial_port import SerialPort, SerialPortSettings
 from edge.cli.options import add_config_options, add_json_option, loaded_config
 from edge.clock import SystemClock

@@ -76,6 +76,8 @@ class LinkState(StrEnum):
     SILENT = "silent"
     """Connected, but no data for longer than ``max_silence_s``."""
     LOST = "lost"
+    ASLEEP = "asleep"
+    """A sensor that is switched on for each measurement, such as a cuff, is away: nothing is wrong."""
     STOPPED = "stopped"
 
 

@@ -175,7 +175,7 @@ class TechnicalRules:
             )
         if change.state is LinkState.STOPPED:  # ordered: over at once, and nothing is awaited
             return self._troubles[code].stop(change.at_ns, f"Sensor {change.sensor} was stopped on purpose.")
-        is_bad = change.state is not LinkState.CONNECTED
+        is_bad = change.state not in {LinkState.CONNECTED, LinkState.ASLEEP}
         return self._troubles[code].note("link", change.at_ns, is_bad=is_bad, detail=change.reason)
 
     def _identity(self, identity: SensorIdentity) -> list[Condition]:

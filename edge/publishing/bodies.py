@@ -207,7 +207,7 @@ class SensorStatusBody(Envelope):
 
     SCHEMA: ClassVar[str] = "sensor-status/1"
 
-    state: Literal["connecting", "connected", "silent", "lost", "stopped"]
+    state: Literal["connecting", "connected", "silent", "lost", "asleep", "stopped"]
     reason: str
     max_silence_s: float | None = None
 

@@ -8,7 +8,8 @@ from random import Random
 
 import pytest
 
-from edge.acquisition.sensor import Sensor, SensorSettings
+from edge.acquisition.sensor import Sensor
+from edge.acquisition.sensor_settings import SensorSettings
 from edge.app import Runtime
 from edge.clock import ManualClock
 from edge.delivery import Delivery
