@@ -6,6 +6,12 @@ are the ones that matter at a bed.
 
 Notes
 -----
+The port may be a path, a stable link or a USB identity (`serial_ports`); it is looked up at every open, so what was
+unplugged and comes back in another socket or under another name is found again.
+
+Opening locks the port (flock) against every program that asks for the lock too, and raises the lines DTR and RTS, as
+the operating system does for every program.  Boards of the Arduino kind reset on that; see `SerialPortSettings.dtr`.
+
 Opening a port discards what the peer sent before (termios flush), on a real UART as on a pty.  A port that is
 unplugged raises `SerialException` from reading and plain `OSError` (EIO) from asking how many bytes wait; both are
 one thing here: ``DISCONNECTED``.
@@ -15,19 +21,19 @@ from __future__ import annotations
 
 import asyncio
 import errno
-import grp
 import logging
-import stat
 import termios
 import threading
 from collections import deque
 from collections.abc import AsyncIterator
-from dataclasses import dataclass
-from pathlib import Path
+from dataclasses import dataclass, replace
+from typing import Literal, get_args
 
 import serial
 
+from edge.acquisition.serial_ports import open_error, parse_usb, resolve_port
 from edge.acquisition.transport import Remedy
+from edge.acquisition.udev import PortRoots
 from edge.clock import Clock
 from edge.errors import TransportError, TransportFault
 from edge.messages import Chunk
@@ -35,35 +41,66 @@ from edge.messages import Chunk
 log = logging.getLogger(__name__)
 
 _READ_BYTES = 4096  # the kernel's tty buffer: more never waits
-_FAULTS = {
-    errno.ENOENT: TransportFault.MISSING,
-    errno.ENODEV: TransportFault.MISSING,
-    errno.ENXIO: TransportFault.MISSING,
-    errno.ENOTDIR: TransportFault.MISSING,
-    errno.EIO: TransportFault.MISSING,
-    errno.EACCES: TransportFault.PERMISSION,
-    errno.EPERM: TransportFault.PERMISSION,
-    errno.EBUSY: TransportFault.BUSY,
-    errno.EWOULDBLOCK: TransportFault.BUSY,
-}
 _PORT_ERRORS = (OSError, termios.error)
 """SerialException is an OSError; termios.error, raised when a port vanishes while it is being set up, is not."""
+_NO_MODEM_LINES = {errno.ENOTTY, errno.EINVAL}  # what a pseudo-terminal answers
+
+Parity = Literal["N", "O", "E"]
+"""None, odd, even."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SerialPortSettings:
-    """Which port, and how it is used."""
+    """Which port, and how it is used.
+
+    Raises
+    ------
+    ValueError
+        If a value cannot be one of a serial line, or `port` begins with ``usb:`` and is no USB identity.
+    """
 
     port: str
-    """Path or, better, a stable link such as ``/dev/serial/by-id/…``: ``ttyUSB0`` may be another one after a replug."""
+    """Path; better a stable link such as ``/dev/serial/by-id/…``, because ``ttyUSB0`` may be another one after a
+    replug; or a USB identity ``usb:0403:6001:A1B2``."""
     baud: int = 115_200
-    """8 data bits, no parity, one stop bit, as `firmware_bridge/PROTOCOL.md` says."""
+    """Bits per second, as `firmware_bridge/PROTOCOL.md` says; always 8 data bits."""
+    parity: Parity = "N"
+    """None, odd or even.  A byte that fails the check is passed on all the same: the codecs have checks of their own."""
+    stop_bits: Literal[1, 2] = 1
+    """Bits of rest after each byte."""
+    dtr: bool | None = None
+    """The lines DTR and RTS, always both: an ESP32 board stays in reset while they differ.
+
+    None
+        raised on opening and lowered on closing, as the operating system does: a board that resets when DTR rises,
+        as Arduinos do, resets on every open and sends nothing for the second that its bootloader waits.
+    True
+        raised and left raised on closing (termios HUPCL off): such a board resets on the first open only.
+    False
+        lowered right after opening, for what must not see a terminal; the short pulse before is not avoidable.
+    """
     max_buffered_bytes: int = 1 << 20
     """Received and not yet read: a minute and a half at 115200 baud."""
     wake_up_s: float = 0.5
     """Longest that the reader thread blocks without looking whether it shall end; `close` wakes it at once."""
     write_timeout_s: float = 1.0
     """Then the peer does not take bytes; a frame of 256 bytes takes 22 ms at 115200 baud."""
+    roots: PortRoots = PortRoots()  # noqa: RUF009 - frozen, so sharing the default is safe
+    """Where the system describes its ports."""
+
+    def __post_init__(self) -> None:
+        parse_usb(self.port)
+        if self.baud <= 0 or self.parity not in get_args(Parity) or self.stop_bits not in {1, 2}:
+            raise ValueError(
+                f"expected baud > 0, parity N, O or E and 1 or 2 stop bits, "
+                f"got {self.baud}, {self.parity!r} and {self.stop_bits}"
+            )
+
+    @property
+    def line(self) -> str:
+        """The line in words: ``19200 baud``, and ``8O1`` where it is not 8N1."""
+        framing = f"8{self.parity}{self.stop_bits}"
+        return f"{self.baud} baud" + ("" if framing == "8N1" else f" {framing}")
 
 
 class SerialPort:
@@ -98,8 +135,10 @@ class SerialPort:
         raise TransportError(f"a serial port has no remedy {remedy.value!r}", reason=TransportFault.OTHER)
 
     def describe(self) -> str:
-        """Return the port and its speed."""
-        return f"{self._settings.port} at {self._settings.baud} baud"
+        """Return the port and its line; of a USB identity that is open also where it was found."""
+        found = self._link.port.name if self._link is not None else None
+        where = f" ({found})" if found and parse_usb(self._settings.port) else ""
+        return f"{self._settings.port}{where} at {self._settings.line}"
 
     async def open(self) -> None:
         """Open the port for this process alone (`transport.Transport.open`)."""
@@ -128,6 +167,24 @@ class SerialPort:
         except _PORT_ERRORS as error:
             raise _disconnected(self.describe(), error) from error
 
+    async def retune(self, baud: int, parity: Parity = "N", stop_bits: Literal[1, 2] = 1) -> None:
+        """Go on at another speed without closing, which would reset a board; what was not read yet is discarded.
+
+        Raises
+        ------
+        TransportError
+            If the port is not open, went away (``DISCONNECTED``) or cannot do it (``OTHER``).
+        """
+        link = self._require_link()
+        settings = replace(self._settings, baud=baud, parity=parity, stop_bits=stop_bits)
+        try:
+            await asyncio.to_thread(link.retune, settings)
+        except ValueError as error:
+            raise _bad_line(self._settings.port, settings, error) from error
+        except _PORT_ERRORS as error:
+            raise _disconnected(self.describe(), error) from error
+        self._settings = settings
+
     async def close(self) -> None:
         """Close the port; the reader thread has ended when this returns."""
         link, self._link = self._link, None
@@ -141,16 +198,43 @@ class SerialPort:
         return self._link
 
     def _open_port(self) -> serial.Serial:
+        settings = self._settings
+        path = resolve_port(settings.port, settings.roots)
         try:
-            return serial.Serial(
-                self._settings.port,
-                self._settings.baud,
-                timeout=self._settings.wake_up_s,
-                write_timeout=self._settings.write_timeout_s,
+            port = serial.Serial(
+                path,
+                settings.baud,
+                parity=settings.parity,
+                stopbits=settings.stop_bits,
+                timeout=settings.wake_up_s,
+                write_timeout=settings.write_timeout_s,
                 exclusive=True,
             )
+        except ValueError as error:
+            raise _bad_line(path, settings, error) from error
         except _PORT_ERRORS as error:
-            raise open_error(self._settings.port, error) from error
+            raise open_error(path, error) from error
+        try:
+            _set_modem_lines(port, settings.dtr)
+        except _PORT_ERRORS as error:  # it went away just now
+            port.close()
+            raise open_error(path, error) from error
+        return port
+
+
+def _set_modem_lines(port: serial.Serial, dtr: bool | None) -> None:
+    """Do with DTR and RTS what `SerialPortSettings.dtr` says; nothing on a port that has no such lines."""
+    if dtr:
+        attributes = termios.tcgetattr(port.fileno())
+        attributes[2] &= ~termios.HUPCL
+        termios.tcsetattr(port.fileno(), termios.TCSANOW, attributes)
+    if dtr is False:
+        try:
+            port.rts = False  # first: the other way round an ESP32 board is reset in between
+            port.dtr = False
+        except OSError as error:
+            if error.errno not in _NO_MODEM_LINES:
+                raise
 
 
 class _Link:
@@ -187,6 +271,14 @@ class _Link:
                     raise self._error
                 self._is_ready.clear()
             await self._is_ready.wait()
+
+    def retune(self, settings: SerialPortSettings) -> None:
+        """Change the line, and forget what came over the old one."""
+        self.port.apply_settings({"baudrate": settings.baud, "parity": settings.parity, "stopbits": settings.stop_bits})
+        self.port.reset_input_buffer()
+        with self._lock:
+            self._chunks.clear()
+            self._n_buffered_bytes = 0
 
     def stop(self) -> None:
         """End the thread and close the port; blocks for as long as the thread needs to notice."""
@@ -240,58 +332,16 @@ class _Link:
             log.debug("serial.loop_closed port=%s", self._settings.port)
 
 
-def open_error(port: str, error: BaseException) -> TransportError:
-    """Return why `port` could not be opened, with the remedy.
-
-    Parameters
-    ----------
-    port : str
-        As given to the operating system.
-    error : BaseException
-        What opening raised; its errno, or that of the error behind it, decides.
-    """
-    number = _errno(error)
-    reason = _FAULTS.get(number, TransportFault.OTHER) if number is not None else TransportFault.OTHER
-    if reason is TransportFault.MISSING:
-        return TransportError(
-            f"there is no serial port {port}", reason=reason, hint="plug it in, or see: ls -l /dev/serial/by-id"
-        )
-    if reason is TransportFault.PERMISSION:
-        return TransportError(f"{port} may not be opened by this user", reason=reason, hint=_permission_hint(port))
-    if reason is TransportFault.BUSY:
-        return TransportError(
-            f"{port} is used by another process", reason=reason, hint=f"find and end it: fuser -v {port}"
-        )
-    if number == errno.ENOTTY:
-        return TransportError(f"{port} is not a serial port", reason=reason, hint="see: ls -l /dev/serial/by-id")
-    return TransportError(f"{port} cannot be opened: {error}", reason=reason)
-
-
-def _permission_hint(port: str) -> str:
-    """Return who may open the port, looked up from the file itself: it is dialout on Debian, uucp on Arch."""
-    try:
-        status = Path(port).stat()
-    except OSError:
-        return f"see who may reach it: namei -l {port}"
-    if not status.st_mode & stat.S_IRGRP or not status.st_mode & stat.S_IWGRP:
-        return f"its group may not use it either: chmod g+rw {port}, or install the udev rule"
-    try:
-        group = grp.getgrgid(status.st_gid).gr_name
-    except KeyError:
-        group = str(status.st_gid)
-    return f"add the user to group {group}: sudo usermod -aG {group} USER, then log in again"
+def _bad_line(port: str, settings: SerialPortSettings, error: ValueError) -> TransportError:
+    log.debug("serial.bad_line port=%s error=%s", port, error)
+    return TransportError(
+        f"{port} cannot do {settings.line}",
+        reason=TransportFault.OTHER,
+        hint="take a speed that both the adapter and the device have",
+    )
 
 
 def _disconnected(place: str, error: BaseException) -> TransportError:
     # pyserial guesses at causes in a sentence of its own, which confuses whoever pulled the cable.
     log.debug("serial.disconnected port=%s error=%s", place, error)
     return TransportError(f"{place} was disconnected", reason=TransportFault.DISCONNECTED)
-
-
-def _errno(error: BaseException) -> int | None:
-    """Return the error number, also where pyserial put only its text into the message."""
-    if isinstance(error, OSError) and error.errno is not None:
-        return error.errno
-    if isinstance(error, termios.error) and error.args and isinstance(error.args[0], int):
-        return error.args[0]
-    return _errno(error.__context__) if error.__context__ is not None else None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import fcntl
 import os
 import shutil
 import subprocess
@@ -14,7 +15,8 @@ from pathlib import Path
 
 import pytest
 
-from edge.acquisition.serial_port import SerialPort, SerialPortSettings, open_error
+from edge.acquisition.serial_port import SerialPort, SerialPortSettings
+from edge.acquisition.serial_ports import open_error
 from edge.clock import ManualClock, SystemClock
 from edge.errors import TransportError, TransportFault
 from tests.conformance.transport_battery import GUARD_S, TransportBattery, read_exactly, read_to_end, run
@@ -250,6 +252,172 @@ def test_chunks_carry_the_clock_they_were_given(pty):
     assert run(scenario()) == 12_500_000_000
 
 
+# --- the line ---------------------------------------------------------------------------------------------
+
+
+@contextmanager
+def terminal(pty):
+    """Open the terminal a second time, to look at what the port has made of it."""
+    fd = os.open(pty.link, os.O_RDWR | os.O_NOCTTY)
+    yield fd
+    os.close(fd)
+
+
+def line_of(pty) -> tuple[int, int]:
+    """Return speed and control flags (termios c_cflag) of the terminal."""
+    with terminal(pty) as fd:
+        attributes = termios.tcgetattr(fd)
+    return attributes[4], attributes[2]
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        ({}, "115200 baud"),
+        ({"baud": 19200, "parity": "O"}, "19200 baud 8O1"),
+        ({"baud": 9600, "parity": "E", "stop_bits": 2}, "9600 baud 8E2"),
+    ],
+)
+def test_line_is_told_in_words_where_it_is_not_the_usual_one(settings, words):
+    """``8N1`` goes without saying."""
+    assert port_at("/dev/ttyX", **settings).describe() == f"/dev/ttyX at {words}"
+
+
+def test_speed_and_stop_bits_reach_the_terminal(pty):
+    """What the settings say is what the system is told; a pseudo-terminal keeps everything but the parity."""
+
+    async def scenario():
+        port = port_at(pty.link, baud=19_200, stop_bits=2)
+        await port.open()
+        speed, flags = line_of(pty)
+        await port.close()
+        return speed, bool(flags & termios.CSTOPB), flags & termios.CSIZE
+
+    assert run(scenario()) == (termios.B19200, True, termios.CS8)
+
+
+@pytest.mark.parametrize(("parity", "flags"), [("N", 0), ("E", termios.PARENB), ("O", termios.PARENB | termios.PARODD)])
+def test_parity_is_what_the_system_is_asked_for(pty, monkeypatch, parity, flags):
+    """Looked at where the terminal is set up: a pseudo-terminal, which has no wire, drops the parity bit."""
+    asked = []
+    original = termios.tcsetattr
+    monkeypatch.setattr(
+        termios, "tcsetattr", lambda fd, when, wanted: (asked.append(wanted[2]), original(fd, when, wanted))
+    )
+
+    async def scenario():
+        port = port_at(pty.link, parity=parity)
+        await port.open()
+        await port.close()
+
+    run(scenario())
+
+    assert asked[0] & (termios.PARENB | termios.PARODD) == flags
+
+
+@pytest.mark.parametrize("wrong", [{"baud": 0}, {"baud": -9600}, {"parity": "odd"}, {"parity": ""}, {"stop_bits": 3}])
+def test_line_that_cannot_be_is_refused_as_a_setting(wrong):
+    """Told when the settings are made, with what was given."""
+    with pytest.raises(ValueError, match="expected baud > 0"):
+        SerialPortSettings(port="/dev/ttyX", **wrong)
+
+
+def test_speed_that_the_adapter_cannot_do_is_told(pty, monkeypatch):
+    """The system's refusal is an error of the link, not of the program: it does not end the service."""
+
+    def refuse(*_):
+        raise ValueError("Failed to set custom baud rate")  # as pyserial says it
+
+    monkeypatch.setattr("serial.serialposix.Serial._set_special_baudrate", refuse)
+
+    async def scenario():
+        with pytest.raises(TransportError) as odd:
+            await port_at(pty.link, baud=123_457).open()
+        port = port_at(pty.link)
+        await port.open()
+        with pytest.raises(TransportError) as later:
+            await port.retune(123_457)
+        await port.close()
+        return odd.value, later.value
+
+    odd, later = run(scenario())
+
+    assert (odd.reason, later.reason) == (TransportFault.OTHER, TransportFault.OTHER)
+    assert "cannot do 123457 baud" in str(odd)
+    assert "cannot do 123457 baud" in str(later)
+
+
+def test_retuned_port_reads_on_at_the_new_speed_and_forgets_the_old_bytes(pty):
+    """A scan tries several speeds; a board would be reset by closing and opening."""
+    clock = StampSignal()
+
+    async def scenario():
+        port = SerialPort(SerialPortSettings(port=str(pty.link)), clock)
+        await port.open()
+        await pty.send(b"old")
+        await clock.stamped()
+        await port.retune(9600, "N", 2)
+        words, (speed, flags) = port.describe(), line_of(pty)
+        await pty.send(b"new")
+        data = await read_exactly(port, 3)
+        await port.close()
+        return words, bool(flags & termios.CSTOPB), speed, data
+
+    assert run(scenario()) == (f"{pty.link} at 9600 baud 8N2", True, termios.B9600, b"new")
+
+
+def test_retuning_a_closed_port_is_refused(pty):
+    """There is nothing to retune."""
+
+    async def scenario():
+        with pytest.raises(TransportError) as caught:
+            await port_at(pty.link).retune(9600)
+        return caught.value.reason
+
+    assert run(scenario()) is TransportFault.DISCONNECTED
+
+
+@pytest.mark.parametrize(("dtr", "hangs_up"), [(None, True), (True, False), (False, True)])
+def test_dtr_that_is_kept_does_not_hang_up_on_close(pty, dtr, hangs_up):
+    """HUPCL off is what spares an Arduino the reset on the next open; otherwise the system's way is left alone."""
+    with terminal(pty) as fd:
+        attributes = termios.tcgetattr(fd)
+        attributes[2] |= termios.HUPCL
+        termios.tcsetattr(fd, termios.TCSANOW, attributes)
+
+    async def scenario():
+        port = port_at(pty.link, dtr=dtr)
+        await port.open()
+        await port.close()
+
+    run(scenario())
+
+    assert bool(line_of(pty)[1] & termios.HUPCL) is hangs_up
+
+
+def test_lowered_lines_fall_together_rts_first(pty, monkeypatch):
+    """The other order would pull an ESP32 board into reset for a moment."""
+    asked = []
+    original = fcntl.ioctl
+
+    def watched(fd, request, *rest):
+        if request in (termios.TIOCMBIC, termios.TIOCMBIS):
+            asked.append((request == termios.TIOCMBIS, int.from_bytes(rest[0], "little")))
+            return b""
+        return original(fd, request, *rest)
+
+    monkeypatch.setattr(fcntl, "ioctl", watched)
+
+    async def scenario():
+        port = port_at(pty.link, dtr=False)
+        await port.open()
+        await port.close()
+
+    run(scenario())
+
+    assert asked[-2:] == [(False, termios.TIOCM_RTS), (False, termios.TIOCM_DTR)]
+
+
 # --- why a port cannot be opened --------------------------------------------------------------------------
 
 
@@ -268,7 +436,7 @@ def test_missing_port_is_named(tmp_path):
 
     assert error.reason is TransportFault.MISSING
     assert "ttyNONE" in str(error)
-    assert "by-id" in error.hint
+    assert "vitaledge scan" in error.hint
 
 
 def test_port_in_use_is_busy(pty):
