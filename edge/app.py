@@ -13,21 +13,17 @@ import asyncio
 import logging
 import uuid
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from random import Random
 
-from edge.acquisition.bridge import BridgeDecoder, BridgeItem, BridgeSettings
-from edge.acquisition.sensor import Sensor
-from edge.acquisition.sensor_settings import SensorSettings
-from edge.acquisition.serial_port import SerialPort, SerialPortSettings
 from edge.alarm_memory import recall, remember
 from edge.alert_keeper import AlertKeeper
 from edge.alert_watch import AlertWatch
 from edge.assembly import pipeline_settings
 from edge.clock import NS_PER_S, Clock
 from edge.config_sections import Config
-from edge.config_sections import Sensor as SensorSection
 from edge.delivery import Delivery
+from edge.drivers import AttachedSensor, attached
 from edge.errors import OutboxError
 from edge.gateway_alarms import GatewayAlarms
 from edge.health import birth_sensors, health_metrics
@@ -210,15 +206,6 @@ class Bed:
         self._delivery.take_alert(self.subject, alert, memory_key=self.memory_key, memory=memory, is_end=is_end)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class AttachedSensor:
-    """One configured sensor, its supervisor and its decoder."""
-
-    section: SensorSection
-    link: Sensor[BridgeItem]
-    decoder: BridgeDecoder
-
-
 class Runtime:
     """The service.
 
@@ -284,7 +271,7 @@ class Runtime:
             for sensor in config.sensor
             if config.subject_of(sensor.id) is None
         }
-        self.sensors = tuple(self._attached(section) for section in config.sensor)
+        self.sensors = tuple(attached(section, clock, self._random) for section in config.sensor)
 
     def bed_of(self, sensor: str) -> Bed:
         """Return where the data of `sensor` goes."""
@@ -355,7 +342,7 @@ class Runtime:
         bed = self.bed_of(sensor.section.id)
         wanted = set(sensor.section.streams)
 
-        def sink(item: BridgeItem | LinkChange | Corrupt) -> None:
+        def sink(item: object) -> None:
             if wanted and isinstance(item, DeviceBlock | Gap) and item.stream not in wanted:
                 return
             if isinstance(item, _FOR_THE_PIPELINE):
@@ -378,15 +365,3 @@ class Runtime:
 
     def _birth_details(self) -> tuple[Sequence[Mapping[str, Json]], Mapping[str, str]]:
         return birth_sensors(self), self.models.statuses()
-
-    def _attached(self, section: SensorSection) -> AttachedSensor:
-        decoder = BridgeDecoder(BridgeSettings(sensor=section.id))
-        port = SerialPortSettings(port=section.port, baud=section.baud)
-        link: Sensor[BridgeItem] = Sensor(
-            SensorSettings(sensor=section.id, max_silence_s=section.max_silence_s),
-            lambda: SerialPort(port, self._clock),
-            decoder,
-            self._clock,
-            self._random,
-        )
-        return AttachedSensor(section=section, link=link, decoder=decoder)

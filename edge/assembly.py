@@ -6,14 +6,16 @@ from collections.abc import Mapping
 
 from edge.conditioning.filters import FilterSettings
 from edge.conditioning.quality import QualitySettings
-from edge.config import Config, read_secret, secret_path
-from edge.config_sections import Sensor
+from edge.config import Config, duration_s, read_secret, secret_path
+from edge.config_sensor import Sensor
 from edge.ecg_chain import EcgChainSettings
 from edge.features.activity import Placement
 from edge.model_assembly import ModelsInUse
 from edge.monitoring.beat_classes import BeatClassSettings
 from edge.monitoring.limits import DEFAULT_LIMITS, Limit, LimitSettings
 from edge.monitoring.summaries import SummarySettings
+from edge.outbox.record import Lane
+from edge.outbox.retention import RetentionSettings
 from edge.pipeline import PipelineSettings
 from edge.publishing.mqtt import MqttSettings, Protocol, TlsSettings
 from edge.signal_chain import SensorTraits, SignalChainSettings
@@ -113,3 +115,16 @@ def broker_words(config: Config) -> str:
     if section.host is None:
         return "no broker configured: everything is kept in the outbox"
     return f"{section.host}:{section.effective_port}" + (" with TLS" if section.tls else "")
+
+
+def retention_settings(config: Config) -> RetentionSettings:
+    """Return quota and ages of the outbox."""
+    keep = config.outbox.keep
+    return RetentionSettings(
+        max_bytes=config.outbox.max_mb * 1_000_000,
+        keep_s={
+            Lane.ALERT: None,  # an alert is kept until the far end has it; the configuration allows nothing else
+            Lane.SUMMARY: duration_s(keep.summary),
+            Lane.READING: duration_s(keep.reading),
+        },
+    )

@@ -10,8 +10,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from edge.acquisition.bridge import BridgeDecoder, BridgeSettings
 from edge.acquisition.capture import MAGIC, MAX_HEADER_BYTES, CaptureDecoder, CaptureRecord, is_magic, parse_header
+from edge.drivers import DRIVERS, AnyDecoder, decoder_of
 from edge.errors import RecordingError
 from edge.messages import (
     Chunk,
@@ -37,6 +37,10 @@ def is_capture(path: Path) -> bool:
             return is_magic(file.read(len(MAGIC)))
     except OSError:
         return False
+
+
+def _chunk(record: CaptureRecord) -> Chunk:
+    return Chunk(data=record.data, received_at_ns=record.offset_ns, channel=record.channel)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,6 +76,11 @@ class CaptureSource:
         self._version = header.version
         self._start_wall_ns = header.start_wall_ns
         self._sensor = header.sensor
+        if header.driver not in DRIVERS:
+            raise RecordingError(
+                f"{path}: recorded with the driver {header.driver!r}, which this program does not know"
+            )
+        self._driver = header.driver
         self._survey = self._surveyed()
         if not self._survey.streams:
             raise RecordingError(
@@ -112,25 +121,29 @@ class CaptureSource:
 
     def items(self, block_samples: int) -> Iterator[CaptureItem]:  # noqa: ARG002 - the sensor cut its blocks itself
         """Yield what the sensor's bytes mean, with a `Tick` after every chunk so that silence passes too."""
-        decoder = BridgeDecoder(BridgeSettings(sensor=self._sensor))
+        decoder = self._decoder()
         for record in self._records(Counter()):
-            for item in decoder.push(Chunk(data=record.data, received_at_ns=record.offset_ns)):
+            for item in decoder.push(_chunk(record)):
                 if isinstance(item, DeviceBlock | Reading | SensorStatus | SensorIdentity | Gap | Corrupt):
                     yield item
             yield Tick(at_ns=record.offset_ns)
+
+    def _decoder(self) -> AnyDecoder:
+        """Return the codec of the driver that the capture names."""
+        return decoder_of(self._driver, self._sensor)
 
     @property
     def _counted(self) -> StreamInfo:
         return next((each for each in self._survey.streams if each.name == "ecg"), self._survey.streams[0])
 
     def _surveyed(self) -> _Survey:
-        decoder = BridgeDecoder(BridgeSettings(sensor=self._sensor))
+        decoder = self._decoder()
         streams: tuple[StreamInfo, ...] = ()
         dropped: Counter[str] = Counter()
         last_ns = 0
         for record in self._records(dropped):
             last_ns = record.offset_ns
-            for item in decoder.push(Chunk(data=record.data, received_at_ns=record.offset_ns)):
+            for item in decoder.push(_chunk(record)):
                 if isinstance(item, SensorIdentity):
                     streams = item.streams
         return _Survey(streams=streams, duration_s=last_ns / 1e9, n_dropped_bytes=dropped.total())

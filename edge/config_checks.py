@@ -21,11 +21,12 @@ from pydantic import TypeAdapter, ValidationError
 
 from edge.config_layers import NAMED_BY, Tree, item_name
 from edge.config_lines import KeyPath
-from edge.config_sections import PATTERN_WORDS, Config, SecretReference
+from edge.config_sections import Config, SecretReference
+from edge.config_types import PATTERN_WORDS
 from edge.errors import ConfigProblem
 from edge.numerics_file import MEASURES
 
-_MEASURES = (*MEASURES, "rr_ms")
+_MEASURES = (*MEASURES, "rr_ms", "body_mass_kg", "height_m", "bmi_kg_m2", "glucose_mmol_l")
 _USE_REFERENCE = 'a secret never stands here; write { credential = "name" }, { file = "/path" } or { env = "NAME" }'
 
 
@@ -222,7 +223,7 @@ def warnings_of(config: Config, tree: Tree) -> tuple[ConfigProblem, ...]:
                 ("sensor", index, "id"),
                 f"sensor {sensor.id!r} belongs to no subject: its data will say unassigned; add it to a [[subject]]",
             )
-    for port, n_uses in Counter(sensor.port for sensor in config.sensor).items():
+    for port, n_uses in Counter(sensor.port for sensor in config.sensor if sensor.port is not None).items():
         if n_uses > 1:
             found.report(("sensor",), f"{n_uses} sensors share the port {port!r}; only one of them can open it")
     for index, limit in enumerate(config.limit):

@@ -7,39 +7,27 @@ branch, never the whole.
 
 from __future__ import annotations
 
-import itertools
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Annotated, Literal
 
-from pydantic import ConfigDict, Field, with_config
+from pydantic import Field, with_config
 
+from edge.config_sensor import Sensor
+from edge.config_types import (
+    DURATION,
+    GRADE,
+    PATTERN_WORDS,
+    STRICT,
+    Duration,
+    Identifier,
+    Name,
+    NotNegative,
+    Positive,
+    Text,
+)
 from edge.messages import Priority
-
-_STRICT = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
-
-_IDENTIFIER = r"^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$"
-_NAME = r"^[a-z][a-z0-9_]{0,62}$"
-_DURATION = r"^(forever|[1-9][0-9]{0,8}(s|min|h|d|w))$"
-_GRADE = r"^([a-z0-9-]{1,32})?$"
-PATTERN_WORDS: Mapping[str, str] = {
-    _IDENTIFIER: "1 to 63 of a-z, 0-9 and '-', with no '-' at either end",
-    _NAME: "1 to 63 of a-z, 0-9 and '_', beginning with a letter",
-    _GRADE: "up to 32 of a-z, 0-9 and '-'",
-    _DURATION: "'forever' or a whole number with s, min, h, d or w, such as '30d'",
-}
-"""What each pattern allows, in words for an error."""
-
-Identifier = Annotated[str, Field(pattern=_IDENTIFIER)]
-"""What may stand in an MQTT topic."""
-Name = Annotated[str, Field(pattern=_NAME)]
-"""A name of the vocabulary, such as ``heart_rate_bpm``."""
-Duration = Annotated[str, Field(pattern=_DURATION)]
-"""``forever``, or a whole number with a unit: ``90s``, ``15min``, ``12h``, ``30d``, ``4w``."""
-Text = Annotated[str, Field(min_length=1)]
-Positive = Annotated[float, Field(gt=0)]
-NotNegative = Annotated[float, Field(ge=0)]
 
 _UNIT_S: Mapping[str, int] = {"s": 1, "min": 60, "h": 3600, "d": 86400, "w": 604800}
 
@@ -57,15 +45,15 @@ def duration_s(text: str) -> float | None:
     >>> duration_s("30d")
     2592000.0
     """
-    if re.fullmatch(_DURATION, text) is None:
-        raise ValueError(f"expected {PATTERN_WORDS[_DURATION]}, got {text!r}")
+    if re.fullmatch(DURATION, text) is None:
+        raise ValueError(f"expected {PATTERN_WORDS[DURATION]}, got {text!r}")
     if text == "forever":
         return None
     unit = text.lstrip("0123456789")
     return float(int(text.removesuffix(unit)) * _UNIT_S[unit])
 
 
-@with_config(_STRICT)
+@with_config(STRICT)
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SecretReference:
     """Where a secret is kept; the secret itself never stands in a configuration."""
@@ -85,7 +73,7 @@ class SecretReference:
             raise ValueError("expected the name of a credential, got a path; use file for a path")
 
 
-@with_config(_STRICT)
+@with_config(STRICT)
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Gateway:
     """Who this device is; both names stand in every topic."""
@@ -96,44 +84,7 @@ class Gateway:
     """Place that the device belongs to, such as a ward or a house.  Default: a single device."""
 
 
-@with_config(_STRICT)
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Sensor:
-    """One sensor and the link it comes over."""
-
-    id: Annotated[Identifier, Field(examples=["bed"])]
-    """Name of this sensor, unique on this device."""
-    driver: Annotated[Literal["bridge_serial"], Field(examples=["bridge_serial"])]
-    """Protocol it speaks: ``bridge_serial`` is the wire format of firmware_bridge/PROTOCOL.md over a serial line."""
-    port: Annotated[Text, Field(examples=["/dev/ttyUSB0"])]
-    """Serial device; prefer /dev/serial/by-id/…, which survives replugging."""
-    baud: Annotated[int, Field(gt=0)] = 115200
-    """Line speed, bit/s.  Default: what boards with a USB bridge open with; ignored by native USB and by ptys."""
-    streams: Annotated[tuple[Name, ...], Field(examples=[["ecg"]])] = ()
-    """Streams to use, by name; none given means all that the sensor offers."""
-    max_silence_s: Positive = 5.0
-    """Seconds without data after which the link counts as silent.  Default: ten times the
-    longest pause between two notifications of common sensors, 0.56 s (Polar H10, 73 samples at 130 Hz), rounded down."""
-    placement: Annotated[Literal["chest", "waist", "wrist", "finger"] | None, Field(examples=["chest"])] = None
-    """Where it is worn.  Default: not known, and then no posture is told; x points to the person's right, y to the head
-    and z to the front."""
-    spo2_calibration: Annotated[tuple[tuple[float, float], ...], Field(examples=[[[0.5, 98.0], [1.0, 85.0]]])] = ()
-    """Pairs of ratio of ratios and oxygen saturation, %, measured for this kind of sensor, such as
-    ``[[0.5, 98], [1.0, 85]]``.  Default: none, and then a saturation computed from its light is published as
-    ``spo2_uncalibrated_pct`` and never alarmed on."""
-
-    def __post_init__(self) -> None:
-        pairs = self.spo2_calibration
-        is_falling = all(one[0] < other[0] and one[1] > other[1] for one, other in itertools.pairwise(pairs))
-        is_in_range = all(ratio >= 0 and 0 <= spo2_pct <= 100 for ratio, spo2_pct in pairs)
-        if len(pairs) == 1 or not is_falling or not is_in_range:
-            raise ValueError(
-                "expected spo2_calibration of two pairs [ratio, %] or more, with rising ratios >= 0 "
-                "and saturations that fall within 100 to 0"
-            )
-
-
-@with_config(_STRICT)
+@with_config(STRICT)
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Subject:
     """One monitored person and the sensors that are on this person."""
@@ -144,7 +95,7 @@ class Subject:
     """Ids of the sensors; a sensor belongs to one subject at most, and one that belongs to none says so."""
 
 
-@with_config(_STRICT)
+@with_config(STRICT)
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ecg:
     """How the electrocardiogram is cleaned and judged."""
@@ -163,7 +114,7 @@ class Ecg:
             raise ValueError(f"expected band_hz = [low, high] with low < high, got [{low_hz:g}, {high_hz:g}]")
 
 
-@with_config(_STRICT)
+@with_config(STRICT)
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Model:
     """One model that looks at windows of the signal: ``beat`` and ``rhythm`` are the runtime's own, any other is yours."""
@@ -188,7 +139,7 @@ class Model:
             raise ValueError(f"expected hop_s <= window_s, got {self.hop_s:g} > {self.window_s:g}")
 
 
-@with_config(_STRICT)
+@with_config(STRICT)
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Models:
     """Where models are kept, and whose are trusted."""
@@ -201,7 +152,7 @@ class Models:
     """Whether a bundle without a signature is used.  Default: nobody vouches for one; for work on a desk only."""
 
 
-@with_config(_STRICT)
+@with_config(STRICT)
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Alerts:
     """What is kept on this machine to explain an alert."""
@@ -215,14 +166,14 @@ class Alerts:
     """Whether the strip of the signal leaves the gateway in the alert's evidence.  Default: only numbers do."""
 
 
-@with_config(_STRICT)
+@with_config(STRICT)
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limit:
     """One alarm limit of one vital sign, in that sign's unit."""
 
     measure: Annotated[Name, Field(examples=["spo2_pct"])]
     """Vital sign, as in the contract: ``heart_rate_bpm``, ``spo2_pct`` …; its limits replace the built-in ones."""
-    grade: Annotated[str, Field(pattern=_GRADE, examples=["extreme"])] = ""
+    grade: Annotated[str, Field(pattern=GRADE, examples=["extreme"])] = ""
     """Tells several limits of one measure apart, such as ``extreme`` for a second, further one."""
     low: Annotated[float | None, Field(examples=[90])] = None
     """Alarm below this value."""
@@ -254,7 +205,7 @@ class Limit:
                 )
 
 
-@with_config(_STRICT)
+@with_config(STRICT)
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OutboxKeep:
     """How long what nobody has fetched is kept, by lane."""
@@ -267,7 +218,7 @@ class OutboxKeep:
     """Single readings.  Default: a week, after which the summaries tell the story."""
 
 
-@with_config(_STRICT)
+@with_config(STRICT)
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outbox:
     """The durable store between the pipeline and the broker."""
@@ -280,7 +231,7 @@ class Outbox:
     keep: OutboxKeep = field(default_factory=OutboxKeep)
 
 
-@with_config(_STRICT)
+@with_config(STRICT)
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Mqtt:
     """The connection to the broker."""
@@ -332,7 +283,7 @@ class Mqtt:
         return self.port if self.port is not None else (8883 if self.tls else 1883)
 
 
-@with_config(_STRICT)
+@with_config(STRICT)
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Summaries:
     """The aggregates that are always published."""
@@ -341,7 +292,7 @@ class Summaries:
     """Length of an interval, s.  Default: one a minute."""
 
 
-@with_config(_STRICT)
+@with_config(STRICT)
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Log:
     """What the runtime writes about itself, to standard error."""
@@ -352,7 +303,7 @@ class Log:
     """``text`` is one line of key=value, ``json`` one object a line."""
 
 
-@with_config(_STRICT)
+@with_config(STRICT)
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Config:
     """Everything that can be configured."""

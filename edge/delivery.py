@@ -16,13 +16,14 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from edge.assembly import retention_settings
 from edge.clock import Clock
-from edge.config import Config, config_sha256, duration_s
+from edge.config import Config, config_sha256
+from edge.drivers import max_silence_s
 from edge.errors import OutboxError
 from edge.health import versions
-from edge.messages import Alert, Gap, Json, LinkChange, Summary, Vitals
-from edge.outbox.record import Entry, Lane, Loss, Notice, Opening, OutboxStats
-from edge.outbox.retention import RetentionSettings
+from edge.messages import Alert, Gap, Json, LinkChange, Reading, Summary, Vitals
+from edge.outbox.record import Entry, Loss, Notice, Opening, OutboxStats
 from edge.outbox.writer import OutboxWriter
 from edge.pipeline import Finding
 from edge.publishing.bodies import Mode
@@ -161,7 +162,7 @@ class Delivery:
         self._on_notice: Callable[[Notice], None] = lambda _: None  # the outbox itself has logged it
         self._payloads: dict[str | None, Payloads] = {}
         self._policies: dict[str, ReadingPolicy] = {}
-        self._max_silence_s = {sensor.id: sensor.max_silence_s for sensor in config.sensor}
+        self._max_silence_s = {sensor.id: max_silence_s(sensor) for sensor in config.sensor}
         self._alerts: deque[_Announced] = deque()
         self._is_alerted = asyncio.Event()
         self._is_idle = asyncio.Event()
@@ -281,6 +282,8 @@ class Delivery:
                 for due in self._policies.setdefault(bed, ReadingPolicy()).push(finding):
                     entry = encoder.measurement(due.measure, due.measurement, due.at_ns, valid_for_s=due.valid_for_s)
                     self._outbox.offer(entry)
+            case Reading(is_stored=True):  # what is current goes out with the vital signs
+                self._outbox.offer(encoder.reading(finding))
             case Summary():
                 self._outbox.offer(encoder.summary(finding))
             case Gap():
@@ -384,16 +387,3 @@ class Delivery:
         at_ns = self._clock.monotonic_ns()
         birth = self._encoder(None).birth(at_ns=at_ns, versions=versions(), models=models, sensors=sensors)
         return (birth,)
-
-
-def retention_settings(config: Config) -> RetentionSettings:
-    """Return quota and ages of the outbox."""
-    keep = config.outbox.keep
-    return RetentionSettings(
-        max_bytes=config.outbox.max_mb * 1_000_000,
-        keep_s={
-            Lane.ALERT: None,  # an alert is kept until the far end has it; the configuration allows nothing else
-            Lane.SUMMARY: duration_s(keep.summary),
-            Lane.READING: duration_s(keep.reading),
-        },
-    )

@@ -13,7 +13,8 @@ from pathlib import Path
 
 from edge.app import Runtime
 from edge.clock import NS_PER_S, SystemClock
-from edge.config_sections import Config, Gateway, Model, Mqtt, Outbox, Sensor, Subject
+from edge.config_sections import Config, Gateway, Model, Mqtt, Outbox, Subject
+from edge.config_sensor import Sensor
 from edge.delivery import Delivery, DeliveryView
 from edge.messages import Alert, AlertState, Beat, Gap
 from edge.model_demands import OWN_MODELS

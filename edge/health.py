@@ -8,11 +8,13 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING
 
 from edge.clock import NS_PER_S, Clock
+from edge.drivers import max_silence_s
 from edge.messages import Channel, Json
 
 if TYPE_CHECKING:  # the composition root imports this module
-    from edge.app import AttachedSensor, Runtime
+    from edge.app import Runtime
     from edge.delivery import DeliveryView
+    from edge.drivers import AttachedSensor
 
 
 def health_metrics(runtime: Runtime, delivery: DeliveryView, clock: Clock, started_at_ns: int) -> dict[str, Json]:
@@ -51,7 +53,9 @@ def sensor_metrics(sensor: AttachedSensor) -> dict[str, Json]:
         "reason": link.reason if link else "",
         "connects": counters.n_connects,
         "failures": counters.n_failures,
+        "late": sensor.link.is_late,
         "silences": counters.n_silences,
+        "remedies": dict(counters.n_remedies),
         "bytes": counters.n_bytes,
         "frames": decoded.n_frames,
         "lost_frames": decoded.n_lost_frames,
@@ -72,7 +76,7 @@ def birth_sensors(runtime: Runtime) -> list[dict[str, Json]]:
         body: dict[str, Json] = {
             "id": section.id,
             "driver": section.driver,
-            "max_silence_s": section.max_silence_s,
+            "max_silence_s": max_silence_s(section),
             "streams": [],
         }
         if identity is not None:

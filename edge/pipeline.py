@@ -74,6 +74,8 @@ from edge.signal_chain import SensorTraits, SignalChain, SignalChainSettings
 
 Item = TypeVar("Item")
 
+_FOR_THE_VITALS = (Beat, ClassifiedBeat, Quality, Estimate, Reading, Gap, SensorStatus, LinkChange, Tick)
+
 SensorItem = DeviceBlock | SampleBlock | Gap | Reading | SensorStatus | LinkChange | Corrupt | SensorIdentity
 """What a sensor or a recording gives the pipeline."""
 
@@ -264,7 +266,7 @@ class Pipeline:
             findings += self._each(self._assess, self._classes.push(item))
         findings += self._each(self._assess, self._estimates(item))
         findings += self._summaries.push(item)
-        if isinstance(item, Beat | ClassifiedBeat | Quality | Estimate | Reading | Gap | SensorStatus | Tick):
+        if isinstance(item, _FOR_THE_VITALS):
             for vitals in self._vitals.push(item):
                 findings += [vitals, *self._summaries.push(vitals)]
                 findings += self._conclude(self._limits.push(vitals))

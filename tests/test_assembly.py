@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from edge.assembly import alarm_limits, broker_words, mqtt_settings, pipeline_settings
-from edge.config_sections import Config, Ecg, Limit, Mqtt, SecretReference, Sensor, Summaries
+from edge.config_sections import Config, Ecg, Limit, Mqtt, SecretReference, Summaries
+from edge.config_sensor import Sensor
 from edge.errors import ConfigError
 from edge.features.activity import Placement
 from edge.monitoring.limits import DEFAULT_LIMITS

@@ -90,7 +90,7 @@ def test_the_effective_configuration_says_where_each_value_came_from(full):
     shown = effective_toml(full.config, full.origins)
 
     assert re.search(r'(?m)^host = "broker.example"  # .*full.toml:18$', shown)
-    assert re.search(r"(?m)^baud = 115200  # built-in$", shown)
+    assert re.search(r"(?m)^bond = false  # built-in$", shown)
 
 
 def test_the_schema_accepts_what_loads_and_refuses_what_does_not(full):

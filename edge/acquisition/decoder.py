@@ -12,13 +12,13 @@ shape::
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol, TypeVar
 
 from edge.messages import Chunk, Outgoing
 
-Item = TypeVar("Item")
+Item_co = TypeVar("Item_co", covariant=True)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,7 +39,7 @@ class DecoderCounters:
     n_device_resets: int = 0
 
 
-class Decoder(Protocol[Item]):
+class Decoder(Protocol[Item_co]):
     """A codec with the state of one link."""
 
     @property
@@ -47,11 +47,11 @@ class Decoder(Protocol[Item]):
         """What was seen so far."""
         ...
 
-    def push(self, item: Chunk) -> list[Item]:
+    def push(self, item: Chunk) -> Sequence[Item_co]:
         """Return what `item` completed."""
         ...
 
-    def flush(self) -> list[Item]:
+    def flush(self) -> Sequence[Item_co]:
         """Return what is left at the end of the link, such as half a frame as `Corrupt`."""
         ...
 

@@ -10,14 +10,13 @@ import signal
 from pathlib import Path
 from random import Random
 
-from edge.acquisition.bridge import BridgeDecoder, BridgeItem, BridgeSettings
 from edge.acquisition.recording import CapturingTransport, RawCaptureWriter
 from edge.acquisition.sensor import Sensor
-from edge.acquisition.sensor_settings import SensorSettings
-from edge.acquisition.serial_port import SerialPort, SerialPortSettings
+from edge.acquisition.transport import Transport
 from edge.cli.options import add_config_options, add_json_option, loaded_config
 from edge.clock import SystemClock
 from edge.config import Config
+from edge.drivers import attached, link_words
 from edge.errors import ConfigError, ConfigProblem
 from edge.log import configure_logging
 
@@ -56,28 +55,25 @@ async def record(config: Config, folder: Path) -> dict[str, int]:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, stop.set)
-    links: dict[str, Sensor[BridgeItem]] = {}
+    links: dict[str, Sensor[object]] = {}
     writers: list[RawCaptureWriter] = []
     try:
         async with asyncio.TaskGroup() as tasks:
             jobs = []
             for section in config.sensor:
-                port = SerialPortSettings(port=section.port, baud=section.baud)
                 writer = RawCaptureWriter(
-                    folder / f"{section.id}.vecap", sensor=section.id, link=section.port, clock=clock
+                    folder / f"{section.id}.vecap",
+                    sensor=section.id,
+                    link=link_words(section),
+                    clock=clock,
+                    driver=section.driver,
                 )
                 writers.append(writer)
 
-                def transport(port: SerialPortSettings = port, writer: RawCaptureWriter = writer) -> CapturingTransport:
-                    return CapturingTransport(SerialPort(port, clock), writer)
+                def through(transport: Transport, writer: RawCaptureWriter = writer) -> CapturingTransport:
+                    return CapturingTransport(transport, writer)
 
-                links[section.id] = Sensor(
-                    SensorSettings(sensor=section.id, max_silence_s=section.max_silence_s),
-                    transport,
-                    BridgeDecoder(BridgeSettings(sensor=section.id)),
-                    clock,
-                    Random(),
-                )
+                links[section.id] = attached(section, clock, Random(), through=through).link
                 jobs.append(tasks.create_task(links[section.id].run(lambda _: None), name=f"record-{section.id}"))
             await stop.wait()
             for job in jobs:

@@ -17,6 +17,7 @@ from edge.cli.options import add_config_options, add_json_option, loaded_config
 from edge.clock import SystemClock
 from edge.config import Config, LoadedConfig
 from edge.delivery import Delivery
+from edge.drivers import link_words
 from edge.log import configure_logging
 from edge.publishing.broker import SPOOL_ONLY, start_broker
 
@@ -77,5 +78,5 @@ def opening_lines(loaded: LoadedConfig) -> list[str]:
     for sensor in config.sensor:
         subject = config.subject_of(sensor.id)
         whose = f"person {subject}" if subject else "nobody: its data is published without a subject"
-        lines.append(f"sensor {sensor.id} on {sensor.port} belongs to {whose}")
+        lines.append(f"sensor {sensor.id} on {link_words(sensor)} belongs to {whose}")
     return lines + [f"warning: {problem}" for problem in loaded.warnings]

@@ -10,7 +10,7 @@ import itertools
 import math
 from collections import deque
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 
 from edge.messages import Measurement, Reading, ReadingStatus
@@ -19,6 +19,8 @@ _NS_PER_S = 1_000_000_000
 _S_PER_H = 3600.0
 _CUFF = ("systolic_mmhg", "mean_pressure_mmhg", "diastolic_mmhg")
 _MOST_KEPT = 64
+_NO_VITAL_SIGNS = {"battery_pct", "energy_kj"}
+_OUTLIVE_THE_LINK_S = 60.0
 
 
 def _default_plausible() -> Mapping[str, tuple[float, float]]:
@@ -76,7 +78,9 @@ class DeviceReadings:
         self._in_use: dict[str, str] = {}
 
     def add(self, reading: Reading) -> None:
-        """Keep `reading` unless a newer one of the same sensor is known."""
+        """Keep `reading` unless it is history, no vital sign, or a newer one of the same sensor is known."""
+        if reading.is_stored or reading.measure in _NO_VITAL_SIGNS:
+            return
         key = (reading.measure, reading.sensor)
         before = self._latest.get(key)
         if before is not None and reading.measured_at_ns < before.measured_at_ns:
@@ -84,6 +88,20 @@ class DeviceReadings:
         self._latest[key] = reading
         if reading.measure in self._settings.trended and self._own_fault(reading) is None:
             self._remember(key, reading)
+
+    def lose(self, sensor: str, reason: str) -> None:
+        """Let no continuous value of a silent or lost sensor stand; a spot measurement stays for as long as it is valid.
+
+        Parameters
+        ----------
+        sensor : str
+            Whose link it is.
+        reason : str
+            Why there is no value.
+        """
+        for key, reading in self._latest.items():
+            if reading.sensor == sensor and reading.valid_for_s <= _OUTLIVE_THE_LINK_S:
+                self._latest[key] = replace(reading, value=None, absent=reason, status=ReadingStatus.INVALID)
 
     def measurements(self, at_ns: int) -> dict[str, Measurement]:
         """Return what may be shown at `at_ns`, by measure.

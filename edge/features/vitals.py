@@ -20,6 +20,8 @@ from edge.messages import (
     ClassifiedBeat,
     Estimate,
     Gap,
+    LinkChange,
+    LinkState,
     Measurement,
     Quality,
     Reading,
@@ -68,7 +70,8 @@ class VitalsStage:
         self._estimates = Estimates(settings.estimates)
 
     def push(
-        self, item: Beat | ClassifiedBeat | Quality | Estimate | Reading | Gap | SensorStatus | Tick
+        self,
+        item: Beat | ClassifiedBeat | Quality | Estimate | Reading | Gap | SensorStatus | LinkChange | Tick,
     ) -> list[Vitals]:
         """Return the vital signs at a `Tick`, nothing for anything else."""
         match item:
@@ -85,7 +88,7 @@ class VitalsStage:
             case Gap():
                 if (item.sensor, item.stream) in self._ecgs:
                     self._ecgs[item.sensor, item.stream].add_gap(item)
-            case SensorStatus():
+            case SensorStatus() | LinkChange():
                 self._note(item)
             case Reading():
                 self._readings.add(item)
@@ -113,8 +116,12 @@ class VitalsStage:
             self._signals[key] = SignalState(self._settings.signal)
         self._signals[key].add(quality)
 
-    def _note(self, status: SensorStatus) -> None:
+    def _note(self, status: SensorStatus | LinkChange) -> None:
         """Let the device's word count for the stream it names, or for the ECG where it names none."""
+        if isinstance(status, LinkChange):
+            if status.state in {LinkState.SILENT, LinkState.LOST}:
+                self._readings.lose(status.sensor, f"link-{status.state.value}")
+            return
         for (sensor, stream), ecg in self._ecgs.items():
             if sensor == status.sensor and status.stream in {None, stream}:
                 ecg.signal.note(status)

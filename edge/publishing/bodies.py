@@ -100,8 +100,9 @@ class Envelope(Described):
     """Identifier of the sensor in the configuration."""
     mode: Mode
     measured_at: Time
-    device_time: int | None
-    """The device's own time, nanoseconds; null where it has none."""
+    device_time: int | str | None
+    """The device's own time: nanoseconds of its counter, or its wall clock without a zone as ``2025-03-14T09:30:00``;
+    null where it has none."""
     clock: ClockBody
     valid_until: Time | None
     source: SourceBody

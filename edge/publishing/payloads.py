@@ -114,7 +114,7 @@ class Payloads:
         )
 
     def reading(self, reading: Reading) -> Entry:
-        """Return the reading of a value that the device computed itself."""
+        """Return the reading of a value that the device computed itself; one from its memory is history at once."""
         is_invalid = reading.status is ReadingStatus.INVALID
         return self._reading(
             measure=reading.measure,
@@ -125,7 +125,8 @@ class Payloads:
             reasons=() if reading.status is ReadingStatus.VALID else (reading.status.value,),
             at_ns=reading.measured_at_ns,
             device=reading.sensor,
-            valid_for_s=reading.valid_for_s,
+            valid_for_s=0.0 if reading.is_stored else reading.valid_for_s,
+            device_time=reading.device_time,
         )
 
     def summary(self, summary: Summary, device: str | None = None) -> Entry:
@@ -273,6 +274,7 @@ class Payloads:
         device: str | None,
         valid_for_s: float,
         measurement: Measurement | None = None,
+        device_time: str | None = None,
     ) -> Entry:
         topic = self.topics.reading(measure)
         number = finite(value)
@@ -281,7 +283,7 @@ class Payloads:
         own_ns = at_ns if measurement is None or measurement.measured_at_ns is None else measurement.measured_at_ns
         envelope = self._envelope(bodies.ReadingBody, topic, own_ns, device=device)
         body = bodies.ReadingBody(
-            **(envelope | {"valid_until": self._time(at_ns + round(valid_for_s * 1e9))}),
+            **(envelope | {"valid_until": self._time(at_ns + round(valid_for_s * 1e9)), "device_time": device_time}),
             measure=measure,
             code=_code(code_of(measure_segment(measure))),
             value=number,

@@ -19,7 +19,8 @@ _NS_PER_S = 1_000_000_000
 
 def _slow_measures() -> frozenset[str]:
     variability = ("rmssd", "rmssd-5min", "sdnn", "sdnn-1min", "pnn50", "pnn50-1min")
-    return frozenset({*variability, "pr", "qrs", "qt", "qtc", "pulse-transit"})
+    occasional = ("body-mass", "height", "bmi", "glucose")
+    return frozenset({*variability, *occasional, "pr", "qrs", "qt", "qtc", "pulse-transit"})
 
 
 def _default_steps() -> Mapping[str, float]:
@@ -44,7 +45,7 @@ class ReadingPolicySettings:
     valid_for_s: float = 15.0
     """How long a published value may be used (contract.md §4, the example's ``valid_until``)."""
     slow: frozenset[str] = field(default_factory=_slow_measures)
-    """Topic segments of measures taken over a minute or more: nobody acts on their last second."""
+    """Topic segments of measures taken over a minute or more, or once in hours: nobody acts on their last second."""
     slow_ratio: float = 6.0
     """All times are this much longer for them: repeated once a minute, valid for one and a half."""
 

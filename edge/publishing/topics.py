@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 _SEGMENT = re.compile(r"[a-z0-9]([a-z0-9-]*[a-z0-9])?")
 _OTHER = re.compile(r"[^a-z0-9]+")
-_UNIT_SUFFIX = re.compile(r"_(bpm|rpm|per_min|pct|c|ms|s|mmhg|mv|ratio|n)$")
+_UNIT_SUFFIX = re.compile(r"_(kg_m2|mmol_l|kg|kj|m|bpm|rpm|per_min|pct|c|ms|s|mmhg|mv|ratio|n)$")
 
 
 def segment(name: str) -> str:

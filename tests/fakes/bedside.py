@@ -15,7 +15,8 @@ import pytest
 from edge.app import Runtime
 from edge.assembly import broker_words, mqtt_settings
 from edge.clock import NS_PER_S, SystemClock
-from edge.config_sections import Config, Gateway, Mqtt, Outbox, Sensor, Subject, Summaries
+from edge.config_sections import Config, Gateway, Mqtt, Outbox, Subject, Summaries
+from edge.config_sensor import Sensor
 from edge.delivery import Delivery
 from edge.pipeline import Finding
 from edge.publishing.broker import MOSQUITTO, BrokerHandle, start_broker

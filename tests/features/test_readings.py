@@ -1,5 +1,7 @@
 """What a device may say: plausible, fresh, not contradicting itself, with its age and its trend."""
 
+from dataclasses import replace
+
 import pytest
 
 from edge.features.readings import DeviceReadings
@@ -125,3 +127,31 @@ def test_days_of_readings_need_a_bounded_memory():
 
     assert found.trend_per_h == pytest.approx(0.1, rel=0.01)
     assert sum(len(past) for past in board._past.values()) <= 64
+
+
+def test_values_of_a_lost_link_do_not_stand_and_spot_measurements_do():
+    """A saturation of five seconds ago is no saturation once the link is silent; a cuff pressure is what it was."""
+    board = DeviceReadings()
+    board.add(reading("spo2_pct", 97, 1, sensor="finger", valid_for_s=15))
+    board.add(reading("spo2_pct", 96, 0.5, sensor="ear", valid_for_s=15))
+    board.add(reading("systolic_mmhg", 120, 1, sensor="finger", valid_for_s=900))
+
+    board.lose("finger", "link-silent")
+
+    found = board.measurements(2 * NS_PER_S)
+    assert (found["spo2_pct"].value, found["spo2_pct"].source) == (96, "ear")
+    assert found["systolic_mmhg"].value == 120
+
+    board.lose("ear", "link-lost")
+
+    assert board.measurements(2 * NS_PER_S)["spo2_pct"].absent in {"link-silent", "link-lost"}
+
+
+def test_history_and_the_battery_are_no_vital_signs():
+    """What a device stored last week is not what the patient has now."""
+    board = DeviceReadings()
+
+    board.add(replace(reading("glucose_mmol_l", 2.1, 1), is_stored=True))
+    board.add(reading("battery_pct", 50, 1))
+
+    assert board.measurements(2 * NS_PER_S) == {}

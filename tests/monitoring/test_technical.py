@@ -344,3 +344,12 @@ def test_a_new_session_knows_nothing_of_the_last():
 
     assert [out for t in range(60) for out in rules.push(Tick(at_ns=t * S))] == []
     assert [out.is_active for out in rules.push(status("self-test-failed", stream=None))] == [True]
+
+
+def test_an_occasional_sensor_that_is_away_raises_nothing():
+    """A cuff is switched on for each measurement; a loss that turns out to be its sleep ends."""
+    asleep = play([(0, link(LinkState.ASLEEP, 0))], 120)
+    ended = play([(0, link(LinkState.LOST, 0)), (30, link(LinkState.ASLEEP, 30))], 120)
+
+    assert summary(asleep) == []
+    assert [is_active for _, is_active, _ in summary(ended)] == [True, False]

@@ -201,6 +201,18 @@ def test_a_questionable_device_value_says_so():
     assert body["quality"] == {"valid": False, "index": None, "reasons": ["questionable"]}
 
 
+def test_a_stored_device_value_is_history_with_the_time_of_the_device():
+    """A glucose of last night that the meter sends this morning: valid for nobody now, and when it says it was taken."""
+    stored = dataclasses.replace(READING, is_stored=True, device_time="2026-02-28T23:10:30")
+    entry = payloads().reading(stored)
+
+    body = validated(sent(entry))
+
+    assert entry.expiry_s == 0
+    assert body["valid_until"] == body["measured_at"]
+    assert body["device_time"] == "2026-02-28T23:10:30"
+
+
 def test_an_alert_is_a_retained_state_and_a_log_entry():
     state, log = payloads().alert(alert())
 
