@@ -26,7 +26,7 @@ FLOW = (
 FOUNDATION = {"edge", "edge.messages", "edge.errors", "edge.stage", "edge.clock"}
 
 VENDORS = {
-    "bleak": {"acquisition/ble.py"},
+    "bleak": {"acquisition/ble_adapter.py"},
     "dbus_fast": {"acquisition/bluez.py"},
     "serial": {"acquisition/serial_port.py"},
     "wfdb": {"acquisition/wfdb_file.py", "annotation_file.py"},
@@ -52,6 +52,10 @@ WIRING = {
     "clock.py",
     "__main__.py",
     "simulate.py",
+    "acquisition/ble.py",
+    "acquisition/ble_link.py",
+    "acquisition/chunk_buffer.py",
+    "acquisition/waiting.py",
     "acquisition/sensor.py",
     "acquisition/serial_ports.py",
     "acquisition/udev.py",
