@@ -64,8 +64,8 @@ typedef struct {
   /*! Return the rate nearest to `rate_mhz` (milli-hertz) that stream `stream_index` can have, 0 where it can have none
    * like it.  NULL: rates cannot be changed. */
   uint32_t (*choose_rate)(void *context, size_t stream_index, uint32_t rate_mhz);
-  /*! Use the rate from now on: the host has been told.  Samples taken before belong to the old rate: push them or drop
-   * them (in `sequence` they count).  NULL where choose_rate is. */
+  /*! Use the rate from now on: the host has been told.  Drop samples that were taken and not pushed yet, they belong to
+   * the old rate; in `sequence` they count.  NULL where choose_rate is. */
   void (*use_rate)(void *context, size_t stream_index, uint32_t rate_mhz);
   /*! The host started or stopped a stream.  While stopped, go on counting `sequence` (R11); pushing is optional.  May
    * be NULL. */
@@ -86,8 +86,6 @@ typedef struct {
   uint32_t sequence;
   uint32_t ticks;
   uint32_t last_ticks;
-  uint32_t next_sequence;
-  bool has_begun;
   bool has_new_rate;
 } fb_device_stream_t;
 
@@ -155,8 +153,8 @@ typedef struct {
   size_t n_answers;
   fb_device_condition_t conditions[FB_DEVICE_CONDITIONS];
   size_t backfill_stream;
-  uint32_t backfill_sequence;
-  uint32_t backfill_count;
+  uint32_t backfill_sequence; /* of the next sample to send */
+  uint32_t backfill_count; /* samples still asked for; 0: none */
   uint32_t backfill_ticks;
   bool has_sent_backfill;
 } fb_device_t;
@@ -182,9 +180,9 @@ void fb_device_receive(fb_device_t *device, const uint8_t *data, size_t n_bytes,
  * @param sequence      number of the sample since boot, modulo 2^32, counted where it is taken: lost ones count too
  * @param ticks         the device's clock when it was taken
  * @param counts        n_channels values
- * @return FB_OK; FB_FULL or FB_FAILED where a block was completed and could not be sent (it is counted, and kept if there is
- *         a store); FB_BAD_ARGUMENT where a count does not fit bytes_per_value, the index is none, or `sequence` lies
- *         before the last one: the sample is not taken, and counts as lost
+ * @return FB_OK; FB_FULL or FB_FAILED where a block was completed and could not be sent (it is counted, and kept if
+ *         there is a store); FB_BAD_ARGUMENT where a count does not fit bytes_per_value or the index is none: the
+ *         sample is not taken, and the host sees it as lost
  */
 fb_status_t fb_device_push(fb_device_t *device, size_t stream_index, uint32_t sequence, uint32_t ticks,
                            const int32_t *counts);

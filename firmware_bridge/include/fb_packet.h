@@ -153,6 +153,9 @@ fb_status_t fb_packet_write_hello(fb_frame_writer_t *writer, uint16_t sequence, 
  * places, such as a ring buffer.  FB_BAD_ARGUMENT where a field is outside its range or the samples would not fit. */
 fb_status_t fb_packet_begin_samples(fb_frame_writer_t *writer, uint16_t sequence, const fb_samples_t *samples);
 
+/*! Return whether `value` fits `bytes_per_value` 2 or 3. */
+bool fb_packet_value_fits(int32_t value, uint8_t bytes_per_value);
+
 /*! Add values of `bytes_per_value` 2 or 3 to a frame of samples; more significant bits are cut off. */
 void fb_packet_append_values(fb_frame_writer_t *writer, const int32_t *values, size_t n_values,
                              uint8_t bytes_per_value);

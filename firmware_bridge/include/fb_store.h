@@ -108,7 +108,7 @@ fb_status_t fb_store_init(fb_store_t *store, const fb_storage_t *storage, uint16
 
 /*! Keep a block.
  *
- * @param block  must not begin before the end of the newest one (modulo 2^32)
+ * @param block  must not begin among what is stored (modulo 2^32); in ascending order
  * @param data   its samples as on the wire: n_samples x n_channels x bytes_per_value bytes, little-endian
  * @return FB_OK, also where older blocks made way; FB_BAD_ARGUMENT; FB_FAILED where the storage failed: the store is
  *         then empty (what it held is counted as overwritten) and goes on with the next unit
