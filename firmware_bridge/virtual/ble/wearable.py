@@ -1,0 +1,426 @@
+"""A virtual wearable: one Bluetooth peripheral, driven by the virtual patient, with the faults of real ones.
+
+::
+
+    air = VirtualAir()
+    settings = WearableSettings(kind=Kind.OXIMETER)
+    wearable = Wearable(settings, load_scenario("demo"), clock, air.device(settings.shown_name, settings.shown_address))
+    await wearable.start()
+    wearable.go_silent(until=Remedy.RECONNECT)      # "connected", and nothing comes
+    wearable.sent.of(assigned(0x2A5F))              # the bytes that went out
+    await wearable.close()
+
+On a real radio give it a `radio.host_device` on ``open_transport("usb:0")`` instead of one in the virtual air.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import struct
+from collections import deque
+from collections.abc import Awaitable, Callable
+
+from bumble import att, hci
+from bumble.core import UUID, AdvertisingData, ProtocolError
+from bumble.device import Connection, Device
+from bumble.gatt import Characteristic, CharacteristicValue, Service
+from bumble.pairing import PairingConfig, PairingDelegate
+
+from edge.acquisition.transport import Remedy
+from edge.clock import NS_PER_S, Clock
+from firmware_bridge.virtual.ble.kinds import Kind, WearableSettings, make_parts
+from firmware_bridge.virtual.ble.link_faults import LinkFaults, ScenarioLine
+from firmware_bridge.virtual.ble.radio import AirController
+from firmware_bridge.virtual.ble.sending import Fate, SentLog, SentValue
+from firmware_bridge.virtual.ble.services import INDICATE, NOTIFY, Part, Wearing
+from firmware_bridge.virtual.scenario import Scenario
+
+_log = logging.getLogger(__name__)
+
+_LONGEST_WAIT_S = 1.0
+_NOTIFICATION_HEAD = 3
+_ADVERTISEMENT_BYTES = 31
+_GENERAL_DISCOVERABLE_LE_ONLY = b"\x06"
+_ENCRYPTED = Characteristic.Permissions.READ_REQUIRES_ENCRYPTION | Characteristic.Permissions.WRITE_REQUIRES_ENCRYPTION
+
+
+class Wearable:
+    """One virtual sensor on the air.
+
+    Parameters
+    ----------
+    settings : WearableSettings
+        What it is.
+    scenario : Scenario
+        The patient, and the faults that come by themselves.
+    clock : Clock
+        One that runs at ten times speed makes the sensor do so; the story begins with `start`.
+    device : bumble.device.Device
+        Its radio; not powered yet.
+    """
+
+    def __init__(self, settings: WearableSettings, scenario: Scenario, clock: Clock, device: Device) -> None:
+        self.settings = settings
+        self.sent = SentLog()
+        self.wearing = Wearing()
+        self.faults = LinkFaults()
+        self.n_connections = 0
+        """Links that stood since the start, refused ones included."""
+        self._scenario, self._clock, self._device = scenario, clock, device
+        self._parts = make_parts(settings, scenario, self.wearing, self._value_bytes)
+        self._line = ScenarioLine(
+            scenario.faults, scenario.patient.seed + settings.serial, is_framed=settings.kind is Kind.BRIDGE
+        )
+        self._start_ns: int | None = None
+        self._connection: Connection | None = None
+        self._held: deque[tuple[float, Characteristic, SentValue]] = deque()
+        self._indications: asyncio.Queue[tuple[Connection, Characteristic, bytes]] = asyncio.Queue()
+        self._tasks: list[asyncio.Task[None]] = []
+        self._wake = asyncio.Event()
+
+    @property
+    def name(self) -> str:
+        """What it advertises."""
+        return self.settings.shown_name
+
+    @property
+    def address(self) -> str:
+        """Its Bluetooth address, upper case with colons."""
+        return self.settings.shown_address
+
+    @property
+    def is_connected(self) -> bool:
+        """Whether a central holds a link to it."""
+        return self._connection is not None
+
+    @property
+    def story_s(self) -> float:
+        """Where in the story it is; 0 before the start."""
+        return 0.0 if self._start_ns is None else (self._clock.monotonic_ns() - self._start_ns) / NS_PER_S
+
+    def part(self, kind: type[Part]) -> Part:
+        """Return one of its functions by class, such as `polar.PolarData`.
+
+        Raises
+        ------
+        KeyError
+            If it has none of this kind.
+        """
+        for part in self._parts:
+            if isinstance(part, kind):
+                return part
+        raise KeyError(kind.__name__)
+
+    async def start(self) -> None:
+        """Power on, advertise and begin the story."""
+        device = self._device
+        for part in self._parts:
+            part.attach(self._offer)
+            for service in part.services:
+                self._guard(service)
+                device.add_service(service)
+        device.gatt_server.max_mtu = self.settings.largest_mtu
+        device.pairing_config_factory = lambda _: PairingConfig(mitm=False, delegate=PairingDelegate())
+        device.on(Device.EVENT_CONNECTION, self._connected)
+        device.gatt_server.on(device.gatt_server.EVENT_CHARACTERISTIC_SUBSCRIPTION, self._subscribed)
+        await device.power_on()
+        self._start_ns = self._clock.monotonic_ns()
+        await self._advertise()
+        self._tasks = [asyncio.create_task(self._run()), asyncio.create_task(self._indicate())]
+        _log.info("virtual_wearable.started name=%s address=%s", self.name, self.address)
+
+    async def close(self) -> None:
+        """Drop the link and leave the air; to be called once."""
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        with contextlib.suppress(ProtocolError, hci.HCI_Error):
+            await self.drop_link()
+            await self._device.stop_advertising()
+        await self._device.power_off()
+        controller = self._controller
+        if controller is not None and controller.link is not None:
+            controller.silence()
+            controller.link.remove_controller(controller)
+
+    # Faults by hand
+
+    async def drop_link(self) -> None:
+        """End the connection from the sensor's side; it advertises again."""
+        if self._connection is not None:
+            await self._connection.disconnect()
+
+    def refuse_connections(self, n: int) -> None:
+        """Drop the next `n` connections as soon as they stand."""
+        self.faults.n_to_refuse = n
+
+    def go_silent(self, until: Remedy) -> None:
+        """Stay connected and send nothing until the host has tried `until` or a stronger remedy."""
+        self.faults.silent_until, self.faults.tried = until, None
+
+    def lose(self, n: int) -> None:
+        """Lose the next `n` values silently."""
+        self.faults.n_to_drop = n
+
+    def repeat(self, n: int) -> None:
+        """Send each of the next `n` values twice."""
+        self.faults.n_to_repeat = n
+
+    def stall(self, duration_s: float) -> None:
+        """Hold all values back for `duration_s` seconds of the story, then send them at once."""
+        self.faults.stalled_until_s = self.story_s + duration_s
+        self._wake.set()
+
+    async def go_out_of_range(self) -> None:
+        """Walk away: the link times out, and nobody hears the sensor any more."""
+        self.faults.is_out_of_range = True
+        await self._leave()
+
+    async def come_back(self) -> None:
+        """Be in range and advertise again."""
+        self.faults.is_out_of_range = False
+        await self._advertise()
+
+    def take_off(self) -> None:
+        """Be worn by nobody: no contact, no finger, no value."""
+        self.wearing.is_taken_off = True
+
+    def put_on(self) -> None:
+        """Be worn again."""
+        self.wearing.is_taken_off = False
+
+    def set_battery(self, level_pct: int) -> None:
+        """Show another charge from now on."""
+        self.wearing.battery_pct = level_pct
+
+    def refuse_writes(self, error: int | None = 0x80) -> None:
+        """Answer every write to a characteristic with this ATT error; None takes them again."""
+        self.faults.write_error = error
+
+    def notice(self, remedy: Remedy) -> None:
+        """Be told of a remedy that cannot be seen from here: that the host forgot the sensor, or switched its adapter."""
+        self.faults.notice(remedy)
+
+    # Advertising and links
+
+    @property
+    def _controller(self) -> AirController | None:
+        controller = self._device.host.controller if hasattr(self._device.host, "controller") else None
+        return controller if isinstance(controller, AirController) else None
+
+    async def _advertise(self) -> None:
+        if self._connection is not None or self.faults.is_out_of_range or self._device.is_advertising:
+            return
+        advertisement, response = advertising_data(
+            self.name, [uuid for part in self._parts for uuid in part.advertised]
+        )
+        await self._device.start_advertising(advertising_data=advertisement, scan_response_data=response)
+
+    async def _leave(self) -> None:
+        await self._device.stop_advertising()
+        controller = self._controller
+        if controller is not None:
+            controller.silence()
+        else:
+            await self.drop_link()  # a real radio cannot walk away
+
+    def _connected(self, connection: Connection) -> None:
+        self.n_connections += 1
+        self._connection = connection
+        connection.on(Connection.EVENT_DISCONNECTION, self._disconnected)
+        if self.faults.n_to_refuse > 0:
+            self.faults.n_to_refuse -= 1
+            self._spawn(self.drop_link)
+            return
+        self.faults.notice(Remedy.RECONNECT)
+
+    def _disconnected(self, reason: int) -> None:
+        del reason
+        self._connection = None
+        self._held.clear()
+        while not self._indications.empty():
+            self._indications.get_nowait()
+        for part in self._parts:
+            part.connection_ended()
+        self._spawn(self._advertise)
+
+    def _subscribed(self, bearer: object, target: Characteristic, notify: bool, indicate: bool) -> None:
+        del bearer, target
+        if notify or indicate:
+            self.faults.notice(Remedy.RESUBSCRIBE)
+        self._wake.set()
+
+    def _spawn(self, action: Callable[[], Awaitable[None]]) -> None:
+        async def act() -> None:
+            with contextlib.suppress(ProtocolError, hci.HCI_Error, asyncio.CancelledError):
+                await action()
+
+        task = asyncio.create_task(act())
+        self._tasks.append(task)
+        task.add_done_callback(self._tasks.remove)
+
+    # Values
+
+    def _value_bytes(self) -> int:
+        mtu = att.ATT_DEFAULT_MTU if self._connection is None else self._connection.att_mtu
+        return mtu - _NOTIFICATION_HEAD
+
+    def _guard(self, service: Service) -> None:
+        """Let `refuse_writes` and `needs_bond` reach every characteristic of a service."""
+        for target in service.characteristics:
+            if self.settings.needs_bond:
+                target.permissions |= _ENCRYPTED
+            if isinstance(target.value, CharacteristicValue) and target.value.write is not None:
+                target.value.write = self._guarded(target.value.write)
+
+    def _guarded(self, write: Callable[[Connection, bytes], object]) -> Callable[[Connection, bytes], object]:
+        def act(connection: Connection, value: bytes) -> object:
+            if self.faults.write_error is not None:
+                raise att.ATT_Error(att.ErrorCode(self.faults.write_error))
+            result = write(connection, value)
+            self._wake.set()
+            return result
+
+        return act
+
+    def _is_wanted(self, target: Characteristic) -> bool:
+        """Whether the central has subscribed to it on an encrypted link where one is asked for."""
+        connection = self._connection
+        if connection is None or (self.settings.needs_bond and not connection.encryption):
+            return False
+        state = self._device.gatt_server.subscribers.get(connection, {}).get(target.handle, b"\0\0")
+        return bool(state[0] & (1 if target.properties & NOTIFY else 2))
+
+    def _offer(self, target: Characteristic, data: bytes, n_samples: int) -> None:
+        """Send one value, or do to it what the faults of the moment do."""
+        if not self._is_wanted(target):
+            return
+        at_s = self.story_s
+        is_lost, is_repeated, late_s = self._line.fate(at_s)
+        fate = Fate.SENT
+        if self.faults.silent_until is not None:
+            fate = Fate.SILENCED
+        elif self.faults.n_to_drop > 0:
+            self.faults.n_to_drop -= 1
+            fate = Fate.DROPPED
+        elif is_lost:
+            fate = Fate.DROPPED
+        elif self.faults.n_to_repeat > 0:
+            self.faults.n_to_repeat -= 1
+            is_repeated = True
+        value = SentValue(at_s=at_s, channel=channel_of(target), data=data, fate=fate, n_samples=n_samples)
+        due_s = max(at_s + late_s, self.faults.stalled_until_s)
+        self._let_go(due_s, target, value)
+        if is_repeated and fate is Fate.SENT:
+            copy = SentValue(at_s=at_s, channel=value.channel, data=data, fate=Fate.REPEATED, n_samples=n_samples)
+            self._let_go(due_s, target, copy)
+
+    def _let_go(self, due_s: float, target: Characteristic, value: SentValue) -> None:
+        if value.fate in {Fate.DROPPED, Fate.SILENCED}:
+            self.sent.add(value)
+        elif self._held or due_s > self.story_s:
+            # Nothing overtakes what is held back.
+            self._held.append((max(due_s, self._held[-1][0] if self._held else 0.0), target, value))
+        else:
+            self._transmit(target, value)
+
+    def _transmit(self, target: Characteristic, value: SentValue) -> None:
+        connection = self._connection
+        if connection is None:
+            return
+        self.sent.add(value)
+        if target.properties & INDICATE:
+            self._indications.put_nowait((connection, target, value.data))
+        else:
+            pdu = att.ATT_Handle_Value_Notification(
+                attribute_handle=target.handle, attribute_value=value.data[: self._value_bytes()]
+            )
+            self._device.gatt_server.send_gatt_pdu(connection, bytes(pdu))
+
+    async def _indicate(self) -> None:
+        """Send indications one after another: the next one waits until the last is confirmed."""
+        while True:
+            connection, target, data = await self._indications.get()
+            if connection is not self._connection:
+                continue
+            waiting = asyncio.ensure_future(self._device.indicate_subscriber(connection, target, data))
+            ended = asyncio.ensure_future(connection_end(connection))
+            try:
+                await asyncio.wait({waiting, ended}, return_when=asyncio.FIRST_COMPLETED)
+            finally:
+                waiting.cancel()
+                ended.cancel()
+                await asyncio.gather(waiting, ended, return_exceptions=True)
+
+    async def _run(self) -> None:
+        """Act at every instant at which something is due."""
+        is_away = False
+        while True:
+            now_s = self.story_s
+            if self._line.is_out_of_range(now_s) != is_away:
+                is_away = not is_away
+                await (self.go_out_of_range() if is_away else self.come_back())
+            while self._held and self._held[0][0] <= now_s:
+                _, target, value = self._held.popleft()
+                self._transmit(target, value)
+            for part in self._parts:
+                while part.due_s <= now_s:
+                    part.act(part.due_s)
+            dues = [part.due_s for part in self._parts] + [due_s for due_s, _, _ in self._held]
+            wait_s = min(min(dues) - self.story_s, _LONGEST_WAIT_S)
+            self._wake.clear()
+            sleeper = asyncio.ensure_future(self._clock.sleep(max(0.0, wait_s)))
+            waker = asyncio.ensure_future(self._wake.wait())
+            try:
+                await asyncio.wait({sleeper, waker}, return_when=asyncio.FIRST_COMPLETED)
+            finally:
+                sleeper.cancel()
+                waker.cancel()
+
+
+async def connection_end(connection: Connection) -> None:
+    """Return when the link has ended."""
+    ended = asyncio.Event()
+    connection.on(Connection.EVENT_DISCONNECTION, lambda _: ended.set())
+    await ended.wait()
+
+
+def channel_of(target: Characteristic) -> str:
+    """Return the UUID of a characteristic as 36 lower-case letters."""
+    return full_uuid(target.uuid)
+
+
+def full_uuid(uuid: UUID) -> str:
+    """Return any Bluetooth UUID as 36 lower-case letters."""
+    data = bytes(uuid.uuid_128_bytes)[::-1].hex()
+    return "-".join((data[:8], data[8:12], data[12:16], data[16:20], data[20:]))
+
+
+def advertising_data(name: str, services: list[UUID]) -> tuple[bytes, bytes]:
+    """Return advertisement and scan response of at most 31 bytes each.
+
+    Short service numbers come first, as many as fit; then one long one; the name goes into the scan response, cut to
+    what fits, as real sensors have it.
+    """
+    kinds = AdvertisingData.Type
+    short = [uuid for uuid in services if len(uuid.uuid_bytes) == 2]
+    long = [uuid for uuid in services if len(uuid.uuid_bytes) == 16]
+    parts: list[tuple[int, bytes]] = [(kinds.FLAGS, _GENERAL_DISCOVERABLE_LE_ONLY)]
+    room = _ADVERTISEMENT_BYTES - 3
+    if short:
+        n_short = min(len(short), (room - 2 - (18 if long else 0)) // 2)
+        numbers = b"".join(struct.pack("<H", int.from_bytes(uuid.uuid_bytes, "little")) for uuid in short[:n_short])
+        whole = n_short == len(short)
+        kind = (
+            kinds.COMPLETE_LIST_OF_16_BIT_SERVICE_CLASS_UUIDS
+            if whole
+            else kinds.INCOMPLETE_LIST_OF_16_BIT_SERVICE_CLASS_UUIDS
+        )
+        parts.append((kind, numbers))
+        room -= 2 + len(numbers)
+    if long and room >= 18:
+        parts.append((kinds.INCOMPLETE_LIST_OF_128_BIT_SERVICE_CLASS_UUIDS, bytes(long[0].uuid_bytes)))
+    shown = name.encode()[: _ADVERTISEMENT_BYTES - 2]
+    return bytes(AdvertisingData(parts)), bytes(AdvertisingData([(kinds.COMPLETE_LOCAL_NAME, shown)]))
