@@ -11,10 +11,12 @@ from importlib.metadata import PackageNotFoundError, version
 import edge.cli.alerts as alerts_verb
 import edge.cli.config as config_verb
 import edge.cli.demo as demo_verb
+import edge.cli.firmware as firmware_verb
 import edge.cli.model as model_verb
 import edge.cli.record as record_verb
 import edge.cli.replay as replay_verb
 import edge.cli.run as run_verb
+import edge.cli.sensors as sensors_verb
 import edge.cli.simulate as simulate_verb
 from edge.cli.options import EXIT_DONE, EXIT_ENVIRONMENT, EXIT_FAILED, EXIT_USAGE
 from edge.errors import ConfigError, EdgeError, OutboxError, PublishError, RecordingError, TransportError
@@ -30,7 +32,18 @@ def build_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"vitaledge {installed_version()}")
     verbs = parser.add_subparsers(dest="verb", required=True, metavar="COMMAND")
-    for module in (demo_verb, run_verb, replay_verb, record_verb, simulate_verb, model_verb, config_verb, alerts_verb):
+    for module in (
+        demo_verb,
+        run_verb,
+        replay_verb,
+        record_verb,
+        sensors_verb,
+        simulate_verb,
+        model_verb,
+        config_verb,
+        alerts_verb,
+        firmware_verb,
+    ):
         module.add_parser(verbs)
     return parser
 

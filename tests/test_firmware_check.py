@@ -1,0 +1,786 @@
+"""The conformance check: a good board passes every rule, and a board that breaks one rule fails that one alone."""
+
+from __future__ import annotations
+
+import zlib
+from dataclasses import replace
+
+import pytest
+
+from edge.acquisition.framing import FrameDecoder, cobs_decode, cobs_encode, encode_frame
+from edge.acquisition.packets import (
+    CommandCode,
+    CommandResult,
+    EventPacket,
+    PacketType,
+    ReadingPacket,
+    TimeRequest,
+    UnknownPacket,
+    decode_packet,
+)
+from edge.firmware_check import FirmwareCheck, FirmwareCheckSettings
+from edge.firmware_report import as_json, as_markdown, as_text
+from edge.firmware_rules import RULES, Outcome
+from edge.messages import Chunk, Corrupt
+from firmware_bridge.virtual.device import VirtualSensor
+from firmware_bridge.virtual.scenario import Scenario
+from tests.fakes.firmware_board import FirmwareBoard
+
+S = 1_000_000_000
+BORN_NS = 5_000 * S  # the host's clock has an arbitrary zero
+STEP_NS = 20_000_000
+
+
+def checked(board, *, duration_s=30.0, at=()):
+    """Return the report on `board`; `at` are (instant in s, action) pairs."""
+    check, now_ns, due = FirmwareCheck(FirmwareCheckSettings(duration_s=duration_s)), 0, sorted(at, key=lambda x: x[0])
+
+    def hear(data):
+        if data:
+            check.push(Chunk(data=data, received_at_ns=BORN_NS + now_ns))
+
+    while not check.is_done:
+        now_ns += STEP_NS
+        while due and now_ns >= due[0][0] * S:
+            due.pop(0)[1]()
+        hear(board.advance(now_ns))
+        for line in check.advance(BORN_NS + now_ns):
+            hear(board.receive(line))
+    return check.report(link="memory", vitaledge_version="0")
+
+
+def outcomes(report):
+    return {verdict.rule: verdict.outcome for verdict in report.verdicts}
+
+
+def failed(report):
+    return [verdict.rule for verdict in report.verdicts if verdict.outcome is Outcome.FAILED]
+
+
+def failure(report):
+    """Return what was said of the only rule that failed."""
+    (verdict,) = (each for each in report.verdicts if each.outcome is Outcome.FAILED)
+    return verdict.detail
+
+
+def test_a_good_board_passes_every_rule():
+    """Nothing failed and nothing was left out, so every later failure in this file is the doing of its one fault."""
+    board = FirmwareBoard()
+
+    report = checked(board, duration_s=40.0, at=[(30, board.restart)])
+
+    assert report.has_passed
+    assert set(outcomes(report).values()) == {Outcome.PASSED}, as_text(report)
+    assert len(report.verdicts) == len(RULES) == 19
+    assert not [verdict.not_shown for verdict in report.verdicts if verdict.not_shown]
+
+
+def test_the_virtual_sensor_passes():
+    """The sensor that this repository offers keeps to its own protocol."""
+    report = checked(VirtualSensor(Scenario()))
+
+    assert not failed(report)
+    assert [rule for rule, outcome in outcomes(report).items() if outcome is Outcome.NOT_SHOWN] == [18]
+
+
+class Recoded(FirmwareBoard):
+    """Changes frames after they were made, every `every`th of them."""
+
+    every = 17
+
+    def put(self, line):
+        if self.frame_number % self.every == self.every - 1 and self.frame_number > 20:
+            line = self.spoilt(line)
+        super().put(line)
+
+
+class NotCobs(Recoded):
+    def spoilt(self, line):
+        return b"\0\xfe" + line[2:]
+
+
+class NeedsWholeFrames(FirmwareBoard):
+    """Reads each piece of line as if it were one whole frame, as a driver with an idle-line interrupt may."""
+
+    def receive(self, data):
+        self.decoder = FrameDecoder()
+        return super().receive(data)
+
+
+class OtherVersion(FirmwareBoard):
+    def framed(self, packet_type, payload):
+        version = 2 if packet_type == PacketType.READING else 1
+        return encode_frame(packet_type, payload, sequence=self.frame_number, version=version)
+
+
+class ReadsAnyVersion(FirmwareBoard):
+    def hear(self, item):
+        super().hear(item if isinstance(item, Corrupt) else replace(item, version=1))
+
+
+class WrongChecksum(FirmwareBoard):
+    def framed(self, packet_type, payload):
+        line = super().framed(packet_type, payload)
+        if packet_type != PacketType.READING:
+            return line
+        body = cobs_decode(line[1:-1])[:-4]
+        return b"\0" + cobs_encode(body + zlib.crc32(body).to_bytes(4, "big")) + b"\0"
+
+
+class IgnoresChecksums(FirmwareBoard):
+    def receive(self, data):
+        body = cobs_decode(data.strip(b"\0"))
+        if body and len(body) == 20 and body[:2] == b"\x01\x82":
+            data = encode_frame(body[1], body[4:-4], sequence=0)
+        return super().receive(data)
+
+
+class ShortFrames(Recoded):
+    def spoilt(self, line):
+        return b"\0\x03\x01\x02\0"
+
+
+class DiesOfLongFrames(FirmwareBoard):
+    is_dead = False
+
+    def receive(self, data):
+        self.is_dead |= len(data.strip(b"\0")) > 200 and data.startswith(b"\0\x04\x01\xfe")
+        return b"" if self.is_dead else super().receive(data)
+
+
+class OneDelimiter(FirmwareBoard):
+    def put(self, line):
+        super().put(line[1:])
+
+
+class StumblesOverDelimiters(FirmwareBoard):
+    is_dead = False
+
+    def receive(self, data):
+        self.is_dead |= bytes(16) in data
+        return b"" if self.is_dead else super().receive(data)
+
+
+class HangsAfterGarbage(FirmwareBoard):
+    n_broken = 0
+
+    def hear(self, item):
+        self.n_broken += isinstance(item, Corrupt) and item.reason == "overlong"
+        if not self.n_broken:
+            super().hear(item)
+
+
+class WaitsForTheRestOfAFrame(FirmwareBoard):
+    """Ends a frame at its second delimiter only, so that half a frame swallows the next."""
+
+    pending = b""
+
+    def receive(self, data):
+        if data.count(0) == 1 and len(data) < 20 and data != b"\0":  # half a frame
+            self.pending = data
+            return b""
+        if self.pending:
+            return b""
+        return super().receive(data)
+
+
+class DoesNotCountFrames(FirmwareBoard):
+    def count_frame(self, packet_type):
+        pass
+
+
+class CountsFramesByType(FirmwareBoard):
+    def count_frame(self, packet_type):
+        if packet_type == PacketType.SAMPLES:
+            super().count_frame(packet_type)
+
+
+class SendsFramesTwice(Recoded):
+    def spoilt(self, line):
+        return line + line
+
+
+class SendsSamplesTwice(FirmwareBoard):
+    def sample(self, stream, n_samples):
+        super().sample(stream, n_samples)
+        if stream.is_running and stream.stored[-1].sequence % 1000 == 0:
+            self.say(stream.stored[-1])
+
+
+class NoHelloWhenAsked(FirmwareBoard):
+    n_hellos = 0
+
+    def say_hello(self):
+        self.n_hellos += 1
+        if self.n_hellos != 3:
+            super().say_hello()
+
+
+class NoHelloAfterStop(FirmwareBoard):
+    def switch(self, stream, is_running):
+        stream.is_running = is_running
+
+
+class KeepsItsBootId(FirmwareBoard):
+    def restart(self):
+        self.boot_id -= 1
+        super().restart()
+
+
+class NoDeviceId(FirmwareBoard):
+    def hello(self):
+        return replace(super().hello(), device_id="")
+
+
+class BigEndianField(FirmwareBoard):
+    def send(self, packet_type, payload):
+        if packet_type == PacketType.SAMPLES and self.frame_number % 50 == 0:
+            payload = payload[:2] + payload[2:4][::-1] + payload[4:]  # number of samples
+        super().send(packet_type, payload)
+
+
+class ReservedBytes(FirmwareBoard):
+    def send(self, packet_type, payload):
+        if packet_type == PacketType.READING:
+            payload = payload[:15] + b"\x01" + payload[16:]
+        super().send(packet_type, payload)
+
+
+class TextWithRubbish(FirmwareBoard):
+    def send(self, packet_type, payload):
+        if packet_type == PacketType.HELLO:
+            payload = payload[:40] + b"\xcc" * 4 + payload[44:]  # behind the end of the model's name
+        super().send(packet_type, payload)
+
+
+class StrangeStream(FirmwareBoard):
+    def samples_packet(self, stream, first, n_samples):
+        packet = super().samples_packet(stream, first, n_samples)
+        return replace(packet, stream_id=9) if stream.name == "ppg" and first % 1000 == 0 else packet
+
+
+class StopsCounting(FirmwareBoard):
+    """A stopped stream does not take samples at all, and goes on with the next number."""
+
+    def sample(self, stream, n_samples):
+        if not stream.is_running:
+            stream.begun_ns = stream.begun_ns + round(n_samples * S / stream.rate_hz)
+            return
+        super().sample(stream, n_samples)
+
+
+class LeavesSamplesOut(FirmwareBoard):
+    n_taken = 0
+
+    def sample(self, stream, n_samples):
+        self.n_taken += 1
+        if stream.name == "ecg" and self.n_taken % 40 == 0:  # a buffer was full
+            stream.begun_ns += round(n_samples * S / stream.rate_hz)
+            return
+        super().sample(stream, n_samples)
+
+
+class CountsPackets(FirmwareBoard):
+    n_packets = 0
+
+    def samples_packet(self, stream, first, n_samples):
+        self.n_packets += 1
+        packet = super().samples_packet(stream, first, n_samples)
+        return packet if stream.name == "ppg" else replace(packet, sequence=self.n_packets)
+
+    def send_stored(self, stream, start, count):
+        """Stores nothing."""
+
+
+class TicksStep(FirmwareBoard):
+    def ticks(self, at_ns=None):
+        at_ns = self.now_ns if at_ns is None else at_ns
+        return super().ticks(at_ns) + (300_000 if at_ns > 16 * S else 0)
+
+
+class TicksStandStill(FirmwareBoard):
+    """Milliseconds said to be microseconds."""
+
+    def ticks(self, at_ns=None):
+        return super().ticks(at_ns) // 1000
+
+
+class TicksOfSending(FirmwareBoard):
+    def sample_ticks(self, stream, sequence, n_samples):
+        return self.ticks(stream.time_ns(sequence + n_samples - 1))
+
+
+class OutOfLimits(FirmwareBoard):
+    def samples_packet(self, stream, first, n_samples):
+        packet = super().samples_packet(stream, first, n_samples)
+        return replace(packet, data=(2048).to_bytes(2, "little") + packet.data[2:]) if first % 500 == 0 else packet
+
+
+class OtherRate(FirmwareBoard):
+    def stream_descriptor(self, stream):
+        descriptor = super().stream_descriptor(stream)
+        return replace(descriptor, rate_mhz=128_000) if stream.name == "ppg" else descriptor
+
+
+class BackfillUnflagged(FirmwareBoard):
+    """Sends what it stored without the flag; the host must take it for samples that came twice (R8)."""
+
+    def stored_packet(self, stream, first, n_samples):
+        return self.samples_packet(stream, first, n_samples)
+
+
+class BackfillRenumbered(FirmwareBoard):
+    def stored_packet(self, stream, first, n_samples):
+        packet = super().stored_packet(stream, first, n_samples)
+        return replace(packet, sequence=stream.sequence)
+
+
+class BackfillOtherTicks(FirmwareBoard):
+    def stored_packet(self, stream, first, n_samples):
+        return replace(super().stored_packet(stream, first, n_samples), ticks=self.ticks())
+
+
+class BackfillOtherValues(FirmwareBoard):
+    def stored_packet(self, stream, first, n_samples):
+        packet = super().stored_packet(stream, first, n_samples)
+        return replace(packet, data=packet.data[2:] + packet.data[:2])
+
+
+class BackfillUnasked(FirmwareBoard):
+    def sample(self, stream, n_samples):
+        super().sample(stream, n_samples)
+        if stream.sequence == 2 * n_samples:
+            self.due.append(self.stored_packet(stream, 0, n_samples))
+
+
+class BackfillInsteadOfLive(FirmwareBoard):
+    """Live packets are stored while stored ones are sent."""
+
+    held = ()
+    until_ns = 0
+
+    def send_stored(self, stream, start, count):
+        super().send_stored(stream, start, count)
+        self.until_ns = self.now_ns + 2 * S
+
+    def sample(self, stream, n_samples):
+        if self.now_ns < self.until_ns:
+            stream.sequence += n_samples
+            return
+        super().sample(stream, n_samples)
+
+
+class RefusesLongerCommands(FirmwareBoard):
+    def hear(self, item):
+        if isinstance(item, Corrupt) or item.packet_type != PacketType.COMMAND or len(item.payload) == 12:
+            super().hear(item)
+
+
+class DiesOfUnknownTypes(FirmwareBoard):
+    is_dead = False
+
+    def hear(self, item):
+        self.is_dead |= not isinstance(item, Corrupt) and isinstance(decode_packet(item), UnknownPacket)
+        if not self.is_dead:
+            super().hear(item)
+
+
+class Echoes(FirmwareBoard):
+    def hear(self, item):
+        if not isinstance(item, Corrupt) and isinstance(decode_packet(item), TimeRequest):
+            self.send(item.packet_type, item.payload)
+        super().hear(item)
+
+
+class SpecialNumber(FirmwareBoard):
+    def reading(self):
+        return ReadingPacket(ticks=self.ticks(), measure_code=150456, mantissa=127)
+
+
+class RareReading(FirmwareBoard):
+    def reading_period_s(self):
+        return 18
+
+
+class ReadingOnce(FirmwareBoard):
+    def reading_period_s(self):
+        return 1000
+
+
+class UnknownMeasure(FirmwareBoard):
+    def reading(self):
+        return ReadingPacket(ticks=self.ticks(), measure_code=1, mantissa=1)
+
+
+class ConditionOnce(FirmwareBoard):
+    n_said = 0
+
+    def say_condition(self):
+        self.n_said += 1
+        if self.n_said == 1:
+            super().say_condition()
+
+
+class ConditionOfNobody(FirmwareBoard):
+    def say_condition(self):
+        self.say(EventPacket(ticks=self.ticks(), condition_code=1, stream_id=77, is_active=True))
+
+
+class AcknowledgesTwice(FirmwareBoard):
+    def acknowledge(self, command, result, value):
+        super().acknowledge(command, result, value)
+        super().acknowledge(command, result, value)
+
+
+class UnknownCommandDone(FirmwareBoard):
+    def acknowledge(self, command, result, value):
+        super().acknowledge(command, CommandResult.DONE, value)
+
+
+class IgnoresUnknownCommands(FirmwareBoard):
+    def obey(self, command):
+        if command.code in set(CommandCode):
+            super().obey(command)
+
+
+class AnswersTimeTwice(FirmwareBoard):
+    def answer_time(self, request):
+        super().answer_time(request)
+        super().answer_time(request)
+
+
+class ForgetsTimes(FirmwareBoard):
+    n_asked = 0
+
+    def answer_time(self, request):
+        self.n_asked += 1
+        if self.n_asked % 5:
+            super().answer_time(request)
+
+
+class AnswersTimeLater(FirmwareBoard):
+    """Commands are obeyed at once, times are answered when there is time."""
+
+    waiting = ()
+
+    def answer_time(self, request):
+        self.waiting = (*self.waiting, request)
+
+    def take_line(self):
+        waiting, self.waiting = self.waiting, ()
+        for request in waiting:
+            super().answer_time(request)
+        return super().take_line()
+
+
+class RateWithoutHello(FirmwareBoard):
+    """Changes the rate first and says so afterwards: the hello comes before the acknowledgement."""
+
+    def obey(self, command):
+        if command.code == CommandCode.SET_RATE:
+            self.set_rate(self.streams[0], command.argument // 1000)
+            self.acknowledge(command, CommandResult.DONE, command.argument)
+        else:
+            super().obey(command)
+
+
+class GoesOnAfterStop(FirmwareBoard):
+    def sample(self, stream, n_samples):
+        was_running, stream.is_running = stream.is_running, True
+        super().sample(stream, n_samples)
+        stream.is_running = was_running
+
+
+BROKEN = [
+    (1, NotCobs),
+    (1, NeedsWholeFrames),
+    (2, OtherVersion),
+    (2, ReadsAnyVersion),
+    (3, WrongChecksum),
+    (3, IgnoresChecksums),
+    (4, ShortFrames),
+    (4, DiesOfLongFrames),
+    (5, OneDelimiter),
+    (5, StumblesOverDelimiters),
+    (6, HangsAfterGarbage),
+    (6, WaitsForTheRestOfAFrame),
+    (7, DoesNotCountFrames),
+    (7, CountsFramesByType),
+    (8, SendsFramesTwice),
+    (8, SendsSamplesTwice),
+    (8, BackfillUnflagged),
+    (9, NoHelloWhenAsked),
+    (9, NoHelloAfterStop),
+    (9, NoDeviceId),
+    (10, BigEndianField),
+    (10, ReservedBytes),
+    (10, TextWithRubbish),
+    (10, StrangeStream),
+    (11, StopsCounting),
+    (11, LeavesSamplesOut),
+    (11, CountsPackets),
+    (12, TicksStep),
+    (12, TicksStandStill),
+    (12, TicksOfSending),
+    (13, OutOfLimits),
+    (13, OtherRate),
+    (14, BackfillRenumbered),
+    (14, BackfillOtherTicks),
+    (14, BackfillOtherValues),
+    (14, BackfillUnasked),
+    (14, BackfillInsteadOfLive),
+    (15, RefusesLongerCommands),
+    (16, DiesOfUnknownTypes),
+    (16, Echoes),
+    (17, SpecialNumber),
+    (17, RareReading),
+    (17, ReadingOnce),
+    (17, UnknownMeasure),
+    (18, ConditionOnce),
+    (18, ConditionOfNobody),
+    (19, AcknowledgesTwice),
+    (19, UnknownCommandDone),
+    (19, IgnoresUnknownCommands),
+    (19, AnswersTimeTwice),
+    (19, ForgetsTimes),
+    (19, AnswersTimeLater),
+    (19, RateWithoutHello),
+    (19, GoesOnAfterStop),
+]
+
+
+@pytest.mark.parametrize(("rule", "board"), BROKEN, ids=lambda each: each if isinstance(each, int) else each.__name__)
+def test_a_broken_rule_is_the_only_one_that_fails(rule, board):
+    """A board that breaks one rule fails that rule and no other."""
+    report = checked(board())
+
+    assert failed(report) == [rule], as_text(report)
+    assert not report.has_passed
+
+
+def test_a_restart_with_the_same_boot_id_breaks_rule_9():
+    """Whoever restarts must say so, or the host takes the new counters for old ones; nothing else is held against it."""
+    board = KeepsItsBootId()
+
+    report = checked(board, duration_s=40.0, at=[(30, board.restart)])
+
+    assert failed(report) == [9]
+    assert "kept boot_id 7" in failure(report)
+    assert report.n_restarts == 1
+
+
+def test_a_frame_counter_that_survives_a_restart_breaks_rule_7():
+    """The counter begins with 0 at every boot."""
+
+    class CountsOn(FirmwareBoard):
+        def restart(self):
+            number = self.frame_number
+            super_hello, self.say_hello = self.say_hello, lambda: None
+            super().restart()
+            self.frame_number, self.say_hello = number, super_hello
+            self.say_hello()
+
+    board = CountsOn()
+
+    report = checked(board, duration_s=40.0, at=[(30, board.restart)])
+
+    assert failed(report) == [7]
+
+
+class Deaf(FirmwareBoard):
+    """A transmitter alone, as a strap with one wire."""
+
+    hello_period_s = 10
+    next_hello_ns = 10 * S
+
+    def receive(self, data):
+        return b""
+
+    def advance(self, now_ns):
+        line = b""
+        if now_ns >= self.next_hello_ns:
+            self.next_hello_ns += self.hello_period_s * S
+            self.say_hello()
+            line = self.take_line()
+        return line + super().advance(now_ns)
+
+
+def test_a_device_that_cannot_receive_passes_with_what_it_can_show():
+    """R19 allows it; what would need an answer is not shown, and says why."""
+    report = checked(Deaf(), duration_s=40.0)
+
+    assert not failed(report)
+    assert outcomes(report)[19] is Outcome.PASSED
+    assert outcomes(report)[15] is outcomes(report)[14] is Outcome.NOT_SHOWN
+
+
+def test_a_device_that_neither_answers_nor_says_hello_breaks_rule_19():
+    """Its hello every 10 s is all that lets a host read a device that cannot receive."""
+
+    class Rare(Deaf):
+        hello_period_s = 19
+
+    report = checked(Rare(), duration_s=40.0)
+
+    assert failed(report) == [19]
+
+
+def test_a_silent_port_fails_with_one_plain_reason():
+    """Nothing on the line is no device: rule 9 says so, and everything else was not shown."""
+
+    class Silent:
+        def advance(self, now_ns):
+            return b""
+
+        def receive(self, data):
+            return b""
+
+    report = checked(Silent())
+
+    assert failed(report) == [9]
+    assert failure(report) == "no hello within 12 s, asked every second"
+    assert not report.has_passed
+    assert "FAILED" in as_text(report)
+
+
+def test_what_a_boot_loader_says_is_passed_over():
+    """Text before the first frame is told in a note and breaks no rule."""
+
+    class Talks(FirmwareBoard):
+        def say_hello(self):
+            if not self.frame_number:
+                self.put(b"ets Jul 29 2019 12:21:46\r\nrst:0x1 (POWERON_RESET)\r\n")
+            super().say_hello()
+
+    report = checked(Talks())
+
+    assert not failed(report)
+    assert "51 bytes before the first frame were passed over" in report.notes[0]
+
+
+def test_a_device_without_a_store_says_so_and_passes():
+    """`not-supported` is an answer that rule 14 knows."""
+
+    class StoresNothing(FirmwareBoard):
+        def acknowledge(self, command, result, value):
+            is_wanted = command.code == CommandCode.BACKFILL and result == CommandResult.DONE
+            super().acknowledge(command, CommandResult.NOT_SUPPORTED if is_wanted else result, value)
+
+        def send_stored(self, stream, start, count):
+            """Has none."""
+
+    report = checked(StoresNothing())
+
+    assert not failed(report)
+    assert outcomes(report)[14] is Outcome.PASSED
+
+
+def test_a_port_that_goes_away_is_held_against_the_device():
+    """A device that vanishes when it is sent garbage has not survived it."""
+    check = FirmwareCheck()
+    check.advance(0)
+
+    check.hang_up("the port was disconnected")
+
+    report = check.report(link="memory", vitaledge_version="0")
+    assert check.is_done
+    assert failed(report) == [6]
+
+
+def test_bytes_that_the_host_lost_are_not_held_against_the_device():
+    """Missing frames after an overflow of our own buffer break no rule; a note says so."""
+    check, board = FirmwareCheck(), FirmwareBoard()
+    check.advance(0)
+    check.push(Chunk(data=board.advance(S), received_at_ns=S))
+    board.advance(2 * S)
+
+    check.lose(500)
+
+    check.push(Chunk(data=board.advance(3 * S), received_at_ns=3 * S))
+    report = check.report(link="memory", vitaledge_version="0")
+    assert not failed(report)
+    assert report.n_lost_frames == 0
+    assert "lost 500 bytes" in report.notes[0]
+
+
+def test_drift_and_rates_are_measured():
+    """A crystal that is 500 ppm fast and a stream that is 2 % fast are within the rules, and said."""
+
+    class Fast(FirmwareBoard):
+        def __init__(self):
+            super().__init__()
+            self.streams[1].rate_hz = 102
+
+        def ticks(self, at_ns=None):
+            return round(super().ticks(at_ns) * 1.0005)
+
+        def stream_descriptor(self, stream):
+            descriptor = super().stream_descriptor(stream)
+            return replace(descriptor, rate_mhz=100_000) if stream.name == "ppg" else descriptor
+
+    report = checked(Fast())
+
+    assert not failed(report)
+    assert report.clock.drift_ppm == pytest.approx(500, abs=report.clock.uncertainty_ppm)
+    assert report.streams[1].true_rate_hz == pytest.approx(102, abs=0.2)
+
+
+def test_lost_samples_are_counted_and_break_no_rule():
+    """A device that drops samples and counts them does as rule 11 asks; the report has the share."""
+
+    class Drops(FirmwareBoard):
+        def sample(self, stream, n_samples):
+            if stream.name == "ppg" and stream.sequence % 100 == 0:
+                stream.sequence += n_samples
+                return
+            super().sample(stream, n_samples)
+
+    report = checked(Drops())
+
+    assert not failed(report)
+    assert report.streams[1].loss_pct == pytest.approx(10, abs=1)
+    assert report.streams[0].n_lost_samples == 0
+
+
+def test_a_failure_shows_the_bytes_and_where_they_lie():
+    """The firmware engineer finds the frame in a capture by its offset, and the usual mistakes by their name."""
+    report = checked(WrongChecksum())
+
+    (found,) = report.verdicts[2].failures
+    assert found.what == "wrong CRC: stored big-endian"
+    assert found.n_times > 10
+    assert found.evidence.startswith("byte ")
+    assert found.evidence in as_text(report)
+
+
+def test_the_markdown_names_the_device_and_every_rule():
+    """What is attached to a pull request can be read without the terminal it came from."""
+    text = as_markdown(checked(SpecialNumber()))
+
+    assert "# Conformance of fake, firmware 1.2.3" in text
+    assert "| device | board-1 |" in text
+    assert "| protocol | version 1 |" in text
+    assert all(f"| R{rule} | " in text for rule in RULES)
+    assert "127 % cannot be spo2_pct" in text
+
+
+def test_the_json_has_the_same_verdicts():
+    """A pipeline of a vendor reads the outcome without parsing text."""
+    found = as_json(checked(NoDeviceId()))
+
+    assert found["has_passed"] is False
+    assert [each["rule"] for each in found["verdicts"] if each["outcome"] == "failed"] == [9]
+
+
+def test_any_bytes_at_all_end_in_a_report():
+    """Whatever a device says, the check comes to an end and never raises."""
+
+    class Babbles(FirmwareBoard):
+        def put(self, line):
+            k = len(line) * 7919 + self.frame_number
+            super().put(bytes((k * (j + 3)) % 251 for j in range(len(line))) + line[: len(line) // 2] + b"\0")
+
+    report = checked(Babbles())
+
+    assert not report.has_passed
+    assert as_markdown(report)
