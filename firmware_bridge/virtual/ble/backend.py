@@ -23,24 +23,15 @@ from bleak.backends.scanner import AdvertisementData, BaseBleakScanner
 from bleak.backends.service import BleakGATTService, BleakGATTServiceCollection
 from bleak.exc import BleakDeviceNotFoundError, BleakError, BleakGATTProtocolError, BleakGATTProtocolErrorCode
 from bumble import att, core, hci
-from bumble.core import AdvertisingData, InvalidStateError, ProtocolError
+from bumble.core import InvalidStateError, ProtocolError
 from bumble.device import Advertisement, Connection, Device, Peer
 from bumble.hci import Address
 
-from firmware_bridge.virtual.ble.wearable import full_uuid
+from firmware_bridge.virtual.ble.hearing import full_uuid, heard, property_names
+from firmware_bridge.virtual.ble.radio import discover_all
 
 _T = TypeVar("_T")
 _OUR_MTU = 517
-_FLAGS = (
-    (0x01, "broadcast"),
-    (0x02, "read"),
-    (0x04, "write-without-response"),
-    (0x08, "write"),
-    (0x10, "notify"),
-    (0x20, "indicate"),
-    (0x40, "authenticated-signed-writes"),
-    (0x80, "extended-properties"),
-)
 
 
 class _Central:
@@ -63,8 +54,8 @@ class _Central:
             await self.device.stop_scanning()
 
     def _on_advertisement(self, advertisement: Advertisement) -> None:
-        for heard in list(self.scanners):
-            heard(advertisement)
+        for scanner in list(self.scanners):
+            scanner(advertisement)
 
 
 def make_backend(central: Device) -> tuple[type[BaseBleakClient], type[BaseBleakScanner]]:
@@ -87,7 +78,7 @@ def make_backend(central: Device) -> tuple[type[BaseBleakClient], type[BaseBleak
     return BumbleClient, BumbleScanner
 
 
-class _Scanner(BaseBleakScanner):  # type: ignore[misc]
+class _Scanner(BaseBleakScanner):
     _central: _Central
 
     def __init__(self, detection_callback: Any, service_uuids: Any, scanning_mode: str, **options: Any) -> None:
@@ -103,33 +94,23 @@ class _Scanner(BaseBleakScanner):  # type: ignore[misc]
         await self._central.remove_scanner(self._on_advertisement)
 
     def _on_advertisement(self, advertisement: Advertisement) -> None:
-        data, kinds = advertisement.data, AdvertisingData.Type
-        lists = (
-            kinds.INCOMPLETE_LIST_OF_16_BIT_SERVICE_CLASS_UUIDS,
-            kinds.COMPLETE_LIST_OF_16_BIT_SERVICE_CLASS_UUIDS,
-            kinds.INCOMPLETE_LIST_OF_128_BIT_SERVICE_CLASS_UUIDS,
-            kinds.COMPLETE_LIST_OF_128_BIT_SERVICE_CLASS_UUIDS,
-        )
-        uuids = [full_uuid(uuid) for kind in lists for uuid in data.get(kind) or ()]
-        if not self.is_allowed_uuid(uuids):
+        found = heard(advertisement)
+        if not self.is_allowed_uuid(list(found.services)):
             return
-        name = data.get(kinds.COMPLETE_LOCAL_NAME) or data.get(kinds.SHORTENED_LOCAL_NAME)
-        maker = data.get(kinds.MANUFACTURER_SPECIFIC_DATA)
         told = AdvertisementData(
-            local_name=name,
-            manufacturer_data={int(maker[0]): bytes(maker[1])} if maker else {},
+            local_name=found.name,
+            manufacturer_data=found.manufacturer_data,
             service_data={},
-            service_uuids=uuids,
-            tx_power=data.get(kinds.TX_POWER_LEVEL),
-            rssi=advertisement.rssi,
+            service_uuids=list(found.services),
+            tx_power=found.tx_power_dbm,
+            rssi=found.rssi_dbm,
             platform_data=(advertisement,),
         )
-        address = advertisement.address.to_string(False)
-        device = self.create_or_update_device(address, address, name, advertisement.address, told)
+        device = self.create_or_update_device(found.address, found.address, found.name, advertisement.address, told)
         self.call_detection_callbacks(device, told)
 
 
-class _Client(BaseBleakClient):  # type: ignore[misc]
+class _Client(BaseBleakClient):
     _central: _Central
 
     def __init__(
@@ -197,7 +178,9 @@ class _Client(BaseBleakClient):  # type: ignore[misc]
 
     async def unpair(self) -> None:
         keystore = self._central.device.keystore
-        for name, _ in await keystore.get_all() if keystore else ():
+        if keystore is None:
+            return
+        for name, _ in await keystore.get_all():
             if name.startswith(self.address):
                 await keystore.delete(name)
 
@@ -231,7 +214,7 @@ class _Client(BaseBleakClient):  # type: ignore[misc]
     async def _discover(self, connection: Connection) -> BleakGATTServiceCollection:
         peer = Peer(connection)
         await self._do(lambda _: peer.request_mtu(_OUR_MTU))
-        await self._do(lambda _: peer.discover_all())
+        await self._do(lambda _: discover_all(peer))
         found = BleakGATTServiceCollection()
         for service in peer.services:
             uuid = full_uuid(service.uuid)
@@ -240,7 +223,7 @@ class _Client(BaseBleakClient):  # type: ignore[misc]
             ours = BleakGATTService(service, service.handle, uuid)
             found.add_service(ours)
             for each in service.characteristics:
-                flags = [name for bit, name in _FLAGS if int(each.properties) & bit]
+                flags = property_names(int(each.properties))
                 target = BleakGATTCharacteristic(
                     each, each.handle, full_uuid(each.uuid), flags, lambda: self.mtu_size - 3, ours
                 )

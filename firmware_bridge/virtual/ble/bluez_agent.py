@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import secrets
 from dataclasses import dataclass
+from typing import Any
 
 from bumble.pairing import PairingConfig, PairingDelegate
 
@@ -99,7 +100,7 @@ class Agents:
         return None
 
 
-class _AgentDelegate(PairingDelegate):  # type: ignore[misc]
+class _AgentDelegate(PairingDelegate):
     """Asks an agent on the bus what bumble wants to know."""
 
     def __init__(self, server: ObjectServer, agent: Agent, device_path: str) -> None:
@@ -136,6 +137,6 @@ class _AgentDelegate(PairingDelegate):  # type: ignore[misc]
         """Return a random passkey."""
         return secrets.randbelow(_N_PASSKEYS)
 
-    async def _ask(self, member: str, signature: str, *body: object) -> list:
+    async def _ask(self, member: str, signature: str, *body: object) -> list[Any]:
         arguments = (self._device_path, *body)
         return await self._server.call(self._agent.client, self._agent.path, AGENT, member, signature, *arguments)

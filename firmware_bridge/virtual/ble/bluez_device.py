@@ -16,6 +16,7 @@ from dbus_fast import Variant
 from firmware_bridge.virtual.ble import bluez_gatt
 from firmware_bridge.virtual.ble.bluez_gatt import GattObjects, att_error
 from firmware_bridge.virtual.ble.object_server import Call, DbusError, MethodEntry, Reply
+from firmware_bridge.virtual.ble.radio import discover_all
 
 if TYPE_CHECKING:
     from firmware_bridge.virtual.ble.emulated_bluez import EmulatedBluez
@@ -283,7 +284,7 @@ class EmulatedDevice:
             if self.bluez.has_bond(self.address):
                 await connection.encrypt()
             await peer.request_mtu(_OUR_MTU)
-            await peer.discover_all()
+            await discover_all(peer)
         except (*_LINK_ERRORS, asyncio.CancelledError):
             _log.info("emulated_bluez.unresolved path=%s", self.path)
             return

@@ -18,8 +18,8 @@ from bumble.device import Peer
 from bumble.gatt_client import CharacteristicProxy, DescriptorProxy
 from dbus_fast import Variant
 
+from firmware_bridge.virtual.ble.hearing import full_uuid, property_names
 from firmware_bridge.virtual.ble.object_server import Call, DbusError, MethodEntry, Reply
-from firmware_bridge.virtual.ble.wearable import full_uuid
 
 if TYPE_CHECKING:
     from firmware_bridge.virtual.ble.bluez_device import EmulatedDevice
@@ -28,20 +28,10 @@ SERVICE = "org.bluez.GattService1"
 CHARACTERISTIC = "org.bluez.GattCharacteristic1"
 DESCRIPTOR = "org.bluez.GattDescriptor1"
 _GENERIC_ACCESS = "00001800-0000-1000-8000-00805f9b34fb"
-_FLAGS = (
-    (0x01, "broadcast"),
-    (0x02, "read"),
-    (0x04, "write-without-response"),
-    (0x08, "write"),
-    (0x10, "notify"),
-    (0x20, "indicate"),
-    (0x40, "authenticated-signed-writes"),
-    (0x80, "extended-properties"),
-)
 _WRITE_COMMAND, _NOTIFY, _NOTIFY_OR_INDICATE = 0x04, 0x10, 0x30
 _MOST_SOCKET_BYTES = 1024
 
-Attribute = CharacteristicProxy | DescriptorProxy
+Attribute = CharacteristicProxy[bytes] | DescriptorProxy
 
 
 @dataclass(slots=True)
@@ -91,7 +81,7 @@ class GattObjects:
                 self._show_characteristic(path, each)
         return sorted(uuids)
 
-    def _show_characteristic(self, service: str, proxy: CharacteristicProxy) -> None:
+    def _show_characteristic(self, service: str, proxy: CharacteristicProxy[bytes]) -> None:
         # The handle in the path is that of the declaration, one before the value's.
         path = f"{service}/char{proxy.handle - 1:04x}"
         bits = int(proxy.properties)
@@ -99,7 +89,7 @@ class GattObjects:
             "UUID": Variant("s", full_uuid(proxy.uuid)),
             "Service": Variant("o", service),
             "Value": Variant("ay", b""),
-            "Flags": Variant("as", [name for bit, name in _FLAGS if bits & bit]),
+            "Flags": Variant("as", property_names(bits)),
             "MTU": Variant("q", self._peer.connection.att_mtu),
         }
         if bits & _NOTIFY_OR_INDICATE:
@@ -156,7 +146,8 @@ class GattObjects:
     async def write(self, call: Call) -> Reply | None:
         """``WriteValue``."""
         attribute = self._attribute(call.path)
-        value, options = bytes(call.arguments[0]), call.arguments[1]  # type: ignore[arg-type]
+        value, options = call.arguments
+        assert isinstance(value, bytes)
         assert isinstance(options, dict)
         is_command = "type" in options and options["type"].value == "command"
         if isinstance(attribute, CharacteristicProxy):

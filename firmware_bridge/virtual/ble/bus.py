@@ -8,6 +8,7 @@ import subprocess
 import tempfile
 from pathlib import Path
 from types import TracebackType
+from typing import Self
 
 _READY_S = 10.0
 _CONFIGURATION = """\
@@ -55,7 +56,7 @@ class PrivateBus:
         self._folder: tempfile.TemporaryDirectory[str] | None = None
         self._daemon: subprocess.Popen[bytes] | None = None
 
-    def __enter__(self) -> PrivateBus:
+    def __enter__(self) -> Self:
         program = shutil.which("dbus-daemon")
         if program is None:
             raise BusUnavailableError("dbus-daemon is not installed")

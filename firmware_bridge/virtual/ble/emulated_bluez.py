@@ -21,7 +21,7 @@ import asyncio
 from collections.abc import Callable
 
 from bumble import hci
-from bumble.core import AdvertisingData, ProtocolError
+from bumble.core import ProtocolError
 from bumble.device import Advertisement, Device
 from dbus_fast import Variant
 
@@ -29,17 +29,20 @@ from edge.acquisition.transport import Remedy
 from firmware_bridge.virtual.ble.bluez_agent import AGENT_MANAGER, Agents
 from firmware_bridge.virtual.ble.bluez_device import DEVICE, EmulatedDevice
 from firmware_bridge.virtual.ble.bluez_faults import BluezFaults
+from firmware_bridge.virtual.ble.bluez_properties import (
+    ADAPTER,
+    ADDRESS,
+    MONITOR_MANAGER,
+    adapter_interfaces,
+    advertised_properties,
+)
+from firmware_bridge.virtual.ble.hearing import heard
 from firmware_bridge.virtual.ble.object_server import Call, DbusError, MethodEntry, ObjectServer, Reply
 from firmware_bridge.virtual.ble.radio import AirController, VirtualAir
-from firmware_bridge.virtual.ble.wearable import full_uuid
 
-ADAPTER = "org.bluez.Adapter1"
-MONITOR_MANAGER = "org.bluez.AdvertisementMonitorManager1"
-ADDRESS = "C0:C1:C2:C3:C4:C5"
 TEMPORARY_S = 30.0
 """Devices that are neither bonded nor connected are forgotten so long after they were last heard (``TemporaryTimeout``
 of bluetoothd's main.conf)."""
-_LEAST_RSSI_DBM = -120
 
 
 class EmulatedBluez:
@@ -87,7 +90,7 @@ class EmulatedBluez:
         self._scanners: set[str] = set()
         self._is_listening = False
         self._listen_lock = asyncio.Lock()
-        self._last_heard: dict[str, Advertisement] = {}
+        self._fresh: set[str] = set()
 
     @property
     def adapter(self) -> str:
@@ -105,7 +108,7 @@ class EmulatedBluez:
         await self.central.power_on()
         self._fill_tables()
         self.server.objects["/org/bluez"] = {AGENT_MANAGER: {}}
-        self.server.objects[self.path] = self._adapter_interfaces(is_powered=True)
+        self.server.objects[self.path] = adapter_interfaces(is_powered=True)
         self.is_plugged_in = True
         await self.server.start(address)
 
@@ -169,7 +172,7 @@ class EmulatedBluez:
             return
         self.path = f"/org/bluez/{adapter or self.adapter}"
         self.is_plugged_in = True
-        self.server.add(self.path, self._adapter_interfaces(is_powered=is_powered))
+        self.server.add(self.path, adapter_interfaces(is_powered=is_powered))
         if self._on_remedy is not None:
             self._on_remedy(None, Remedy.POWER_CYCLE)
 
@@ -188,7 +191,9 @@ class EmulatedBluez:
 
     def has_heard(self, address: str) -> bool:
         """Whether this device was heard since it was last asked; asking forgets it."""
-        return self._last_heard.pop(address, None) is not None
+        is_fresh = address in self._fresh
+        self._fresh.discard(address)
+        return is_fresh
 
     def has_bond(self, address: str) -> bool:
         """Whether keys for this device are kept."""
@@ -213,29 +218,6 @@ class EmulatedBluez:
         controller = self.central.host.controller
         assert isinstance(controller, AirController)
         return controller
-
-    def _adapter_interfaces(self, *, is_powered: bool) -> dict[str, dict[str, Variant]]:
-        adapter = {
-            "Address": Variant("s", ADDRESS),
-            "AddressType": Variant("s", "public"),
-            "Name": Variant("s", "virtual"),
-            "Alias": Variant("s", "virtual"),
-            "Class": Variant("u", 0),
-            "Powered": Variant("b", is_powered),
-            "Discoverable": Variant("b", False),
-            "DiscoverableTimeout": Variant("u", 180),
-            "Pairable": Variant("b", True),
-            "PairableTimeout": Variant("u", 0),
-            "Discovering": Variant("b", False),
-            "UUIDs": Variant("as", ["00001800-0000-1000-8000-00805f9b34fb", "00001801-0000-1000-8000-00805f9b34fb"]),
-            "Modalias": Variant("s", "usb:v1D6Bp0246d0542"),
-            "Roles": Variant("as", ["central", "peripheral"]),
-        }
-        monitors = {
-            "SupportedMonitorTypes": Variant("as", ["or_patterns"]),
-            "SupportedFeatures": Variant("as", []),
-        }
-        return {ADAPTER: adapter, MONITOR_MANAGER: monitors}
 
     def _fill_tables(self) -> None:
         methods = self.server.methods
@@ -364,8 +346,9 @@ class EmulatedBluez:
         """Show what was heard, and let those who wait for this device go on."""
         if not self.is_powered:
             return
-        address = advertisement.address.to_string(False)
-        self._last_heard[address] = advertisement
+        found = heard(advertisement)
+        address = found.address
+        self._fresh.add(address)
         if address in self.wanted:
             self.heard.set()
         path = f"{self.path}/dev_{address.replace(':', '_')}"
@@ -374,7 +357,7 @@ class EmulatedBluez:
             if not self._scanners:
                 return
             device = self.devices[path] = EmulatedDevice(self, path, advertisement.address)
-        device.show(_advertised(advertisement), is_scanning=bool(self._scanners))
+        device.show(advertised_properties(found), is_scanning=bool(self._scanners))
         device.expire_after(self._temporary_s, self._forget_temporary)
 
     def _forget_temporary(self, device: EmulatedDevice) -> None:
@@ -397,28 +380,3 @@ class EmulatedBluez:
                 await device.connection.disconnect()
             except (ProtocolError, hci.HCI_Error) as error:
                 raise DbusError("NotConnected", "Not Connected") from error
-
-
-def _advertised(advertisement: Advertisement) -> dict[str, Variant]:
-    """Return the properties of a device that come from its advertisement."""
-    data, kinds = advertisement.data, AdvertisingData.Type
-    found: dict[str, Variant] = {"RSSI": Variant("n", max(_LEAST_RSSI_DBM, advertisement.rssi))}
-    name = data.get(kinds.COMPLETE_LOCAL_NAME) or data.get(kinds.SHORTENED_LOCAL_NAME)
-    if name:
-        found["Name"] = Variant("s", str(name))
-    lists = (
-        kinds.INCOMPLETE_LIST_OF_16_BIT_SERVICE_CLASS_UUIDS,
-        kinds.COMPLETE_LIST_OF_16_BIT_SERVICE_CLASS_UUIDS,
-        kinds.INCOMPLETE_LIST_OF_128_BIT_SERVICE_CLASS_UUIDS,
-        kinds.COMPLETE_LIST_OF_128_BIT_SERVICE_CLASS_UUIDS,
-    )
-    uuids = sorted({full_uuid(uuid) for kind in lists for uuid in data.get(kind) or ()})
-    if uuids:
-        found["UUIDs"] = Variant("as", uuids)
-    flags = data.get(kinds.FLAGS, raw=True)
-    if flags:
-        found["AdvertisingFlags"] = Variant("ay", bytes(flags))
-    maker = data.get(kinds.MANUFACTURER_SPECIFIC_DATA)
-    if maker:
-        found["ManufacturerData"] = Variant("a{qv}", {int(maker[0]): Variant("ay", bytes(maker[1]))})
-    return found

@@ -11,6 +11,7 @@ import logging
 import os
 from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 from xml.sax.saxutils import quoteattr
 
 from dbus_fast import BusType, Message, MessageFlag, MessageType, Variant
@@ -118,7 +119,7 @@ class ObjectServer:
             self._close_file(file)
         if self._bus is not None:
             self._bus.disconnect()
-            await self._bus.wait_for_disconnect()
+            await self._bus.wait_for_disconnect()  # type: ignore[no-untyped-call]
             self._bus = None
 
     def spawn(self, work: Coroutine[object, object, None]) -> asyncio.Task[None]:
@@ -130,7 +131,7 @@ class ObjectServer:
 
     async def call(
         self, destination: str, path: str, interface: str, member: str, signature: str, *body: object
-    ) -> list:
+    ) -> list[Any]:
         """Call a method of somebody else.
 
         Raises
@@ -220,7 +221,7 @@ class ObjectServer:
             answer = Message.new_method_return(message, reply.signature, list(reply.body), list(files))
         except DbusError as error:
             answer = Message.new_error(message, error.name, error.text)
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 - a client must get an answer whatever goes wrong here
             _log.exception("object_server.failed path=%s member=%s", message.path, message.member)
             answer = Message.new_error(message, "org.bluez.Error.Failed", repr(error))
         if not message.flags & MessageFlag.NO_REPLY_EXPECTED:
@@ -230,7 +231,7 @@ class ObjectServer:
             asyncio.get_running_loop().call_later(_FILE_KEPT_S, self._close_file, file)
 
     async def _result(self, message: Message) -> Reply | None:
-        path, interface, member = message.path, message.interface or "", message.member or ""
+        path, interface, member = message.path or "", message.interface or "", message.member or ""
         if interface == OBJECT_MANAGER and member == "GetManagedObjects" and path == "/":
             return Reply("a{oa{sa{sv}}}", (self.objects,))
         if interface == INTROSPECTABLE and member == "Introspect":
@@ -248,7 +249,7 @@ class ObjectServer:
             raise DbusError(f"{_DBUS}.Error.InvalidArgs", "Argument list does not match")
         return await entry.act(Call(message.sender or "", path, tuple(message.body)))
 
-    async def _property(self, path: str, member: str, body: list) -> Reply | None:
+    async def _property(self, path: str, member: str, body: list[Any]) -> Reply | None:
         held = self.objects[path].get(body[0])
         if held is None:
             raise DbusError(f"{_DBUS}.Error.InvalidArgs", f"No such interface '{body[0]}'")

@@ -77,7 +77,6 @@ class PolarData(Part):
     ) -> None:
         self._body, self._wearing = body, wearing
         self._ecg_rate_hz, self._clock_ratio = ecg_rate_hz, 1.0 + clock_ppm * 1e-6
-        self._now_s = 0.0
         self._running: dict[int, _Running] = {}
         self._control = characteristic(
             CONTROL, READ | WRITE | INDICATE, CharacteristicValue(read=lambda _: _FEATURES, write=self._asked)
@@ -88,7 +87,6 @@ class PolarData(Part):
 
     def act(self, at_s: float) -> None:
         """Send the frames that are full; pass over signal that nobody wants."""
-        self._now_s = max(self._now_s, at_s)
         for kind, name in ((_ECG, "ecg"), (_ACCELERATION, "acceleration")):
             running = self._running.get(kind)
             while running is not None and running.due_s <= at_s:
@@ -113,7 +111,7 @@ class PolarData(Part):
     def _asked(self, connection: Connection, value: bytes) -> None:
         """Answer a request on the control point."""
         code, kind = value[0] if value else 0, value[1] if len(value) > 1 else 0xFF
-        if code in {_SETTINGS, _START} and connection is not None and connection.att_mtu < NEEDED_MTU:
+        if code in {_SETTINGS, _START} and connection.att_mtu < NEEDED_MTU:
             # The short form, with its fields in another order, is what an H10 really says here.
             self._send(self._control, bytes([_RESPONSE, kind, code, _BAD_MTU]), 0)
             return
@@ -130,6 +128,9 @@ class PolarData(Part):
             return _SUCCESS, _ECG_SETTINGS if kind == _ECG else _ACCELERATION_SETTINGS
         if code == _STOP:
             return (_SUCCESS if self._running.pop(kind, None) else _ALREADY), b""
+        return self._start(kind, settings)
+
+    def _start(self, kind: int, settings: bytes) -> tuple[int, bytes]:
         if kind in self._running:
             return _ALREADY, b""
         nominal_hz = _rate_asked(kind, settings)
@@ -137,8 +138,9 @@ class PolarData(Part):
             return _BAD_PARAMETER, b""
         n_per_frame = ECG_PER_FRAME if kind == _ECG else ACCELERATION_PER_FRAME
         rate_hz = nominal_hz * self._ecg_rate_hz / NOMINAL_ECG_RATE_HZ
-        self._running[kind] = _Running(self._now_s, rate_hz, n_per_frame)
-        self._plan(self._now_s)
+        now_s = self._now_s()
+        self._running[kind] = _Running(now_s, rate_hz, n_per_frame)
+        self._plan(now_s)
         return _SUCCESS, b"\0"  # one more byte, as an H10 has it
 
     def _send_frame(self, kind: int, running: _Running, signal: Signal) -> None:

@@ -8,13 +8,16 @@ advertisement, and it can lose a link as if somebody had walked away.
 
 from __future__ import annotations
 
+from typing import cast
+
 from bumble import hci, ll
 from bumble.controller import Connection as ControllerConnection
 from bumble.controller import Controller
-from bumble.device import Device, DeviceConfiguration
+from bumble.device import Device, DeviceConfiguration, Peer
 from bumble.hci import Address
 from bumble.keys import MemoryKeyStore
 from bumble.link import LocalLink
+from bumble.transport.common import TransportSink, TransportSource
 
 DEFAULT_RSSI_DBM = -58
 ADVERTISING_INTERVAL_MS = 100.0
@@ -82,7 +85,7 @@ class AirController(Controller):
 
     def lose(self, connection: ControllerConnection) -> None:
         """End a link the way distance does: both ends give up after their supervision timeout (here at once)."""
-        far = self.link.find_le_controller(connection.peer_address) if self.link else None
+        far = self.link.find_le_controller(connection.peer_address)
         if far is not None:
             for theirs in [
                 each for each in far.le_connections.values() if each.peer_address == connection.self_address
@@ -92,7 +95,7 @@ class AirController(Controller):
             self.on_le_disconnected(connection, hci.HCI_ErrorCode.CONNECTION_TIMEOUT_ERROR)
 
     def _advertiser_at(self, address: Address) -> AirController | None:
-        for each in self.link.controllers if self.link else ():
+        for each in self.link.controllers:
             if isinstance(each, AirController) and each.le_legacy_advertiser.enabled and each.random_address == address:
                 return each
         return None
@@ -112,7 +115,7 @@ class VirtualAir:
     """One room: every device made here hears every other one that is in range."""
 
     def __init__(self) -> None:
-        self.link = LocalLink()
+        self.link = LocalLink()  # type: ignore[no-untyped-call]
 
     def controller(self, name: str) -> AirController:
         """Return a new controller in this room."""
@@ -121,10 +124,11 @@ class VirtualAir:
     def device(self, name: str, address: str) -> Device:
         """Return a bumble host with a controller of its own in this room, not powered yet."""
         controller = self.controller(name)
-        return host_device(name, address, controller, controller)
+        # bumble's controller is both ends of a transport, without saying so in its types.
+        return host_device(name, address, cast("TransportSource", controller), controller)
 
 
-def host_device(name: str, address: str, source: object, sink: object) -> Device:
+def host_device(name: str, address: str, source: TransportSource, sink: TransportSink) -> Device:
     """Return a bumble host on any HCI transport, virtual or real, that keeps its bonds in memory."""
     device = Device.from_config_with_hci(
         DeviceConfiguration(
@@ -138,3 +142,8 @@ def host_device(name: str, address: str, source: object, sink: object) -> Device
     )
     device.keystore = MemoryKeyStore()
     return device
+
+
+async def discover_all(peer: Peer) -> None:
+    """Find every service, characteristic and descriptor of a peer."""
+    await peer.discover_all()  # type: ignore[no-untyped-call]

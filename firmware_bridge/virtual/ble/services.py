@@ -31,7 +31,7 @@ FIRST_DAY = datetime(2026, 1, 1, 8, 0, 0)  # noqa: DTZ001 - the wall clock of a 
 """What a device's own clock shows at the beginning of the story."""
 CHEST = 1
 ARMPIT = 1
-Send = Callable[[Characteristic, bytes, int], None]
+Send = Callable[[Characteristic[bytes], bytes, int], None]
 
 
 @dataclass(slots=True)
@@ -50,9 +50,9 @@ class Part:
     advertised: tuple[UUID, ...] = ()
     due_s: float = float("inf")
 
-    def attach(self, send: Send) -> None:
-        """Learn how values leave: characteristic, bytes, samples in them."""
-        self._send = send
+    def attach(self, send: Send, now_s: Callable[[], float]) -> None:
+        """Learn how values leave (characteristic, bytes, samples in them) and where in the story it is."""
+        self._send, self._now_s = send, now_s
 
     def act(self, at_s: float) -> None:
         """Do what is due at this instant of the story, and plan the next."""
@@ -62,8 +62,8 @@ class Part:
 
 
 def characteristic(
-    number: int | str, properties: Characteristic.Properties, value: bytes | CharacteristicValue = b""
-) -> Characteristic:
+    number: int | str, properties: Characteristic.Properties, value: bytes | CharacteristicValue[bytes] = b""
+) -> Characteristic[bytes]:
     """Return a characteristic by its assigned number or its UUID, readable and writable as its properties say."""
     permissions = Characteristic.Permissions(0)
     if properties & READ:
@@ -74,7 +74,7 @@ def characteristic(
     return Characteristic(uuid, properties, permissions, value)
 
 
-def _service(number: int, *members: Characteristic) -> Service:
+def _service(number: int, *members: Characteristic[bytes]) -> Service:
     return Service(UUID.from_16_bits(number), list(members))
 
 
@@ -91,23 +91,21 @@ class Battery(Part):
 
     def __init__(self, body: Body, wearing: Wearing, *, level_pct: int = 87, period_s: float = 10.0) -> None:
         self._body, self._wearing, self._usual_pct, self._period_s = body, wearing, level_pct, period_s
-        self._at_s = 0.0
         self._told_pct = level_pct
         self._level = characteristic(
-            0x2A19, READ | NOTIFY, CharacteristicValue(read=lambda _: bytes([self._now_pct(self._at_s)]))
+            0x2A19, READ | NOTIFY, CharacteristicValue(read=lambda _: bytes([self._level_at(self._now_s())]))
         )
         self.services = (_service(0x180F, self._level),)
         self.due_s = 0.0
 
     def act(self, at_s: float) -> None:
         """Tell a changed level."""
-        self._at_s = at_s
         self.due_s = at_s + self._period_s
-        if self._now_pct(at_s) != self._told_pct:
-            self._told_pct = self._now_pct(at_s)
+        if self._level_at(at_s) != self._told_pct:
+            self._told_pct = self._level_at(at_s)
             self._send(self._level, bytes([self._told_pct]), 0)
 
-    def _now_pct(self, at_s: float) -> int:
+    def _level_at(self, at_s: float) -> int:
         if self._wearing.battery_pct is not None:
             return self._wearing.battery_pct
         fault = self._body.fault(FaultKind.BATTERY_LOW, at_s)

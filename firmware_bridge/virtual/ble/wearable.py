@@ -18,18 +18,20 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-import struct
 from collections import deque
 from collections.abc import Awaitable, Callable
+from typing import cast
 
 from bumble import att, hci
-from bumble.core import UUID, AdvertisingData, ProtocolError
+from bumble.core import ProtocolError
 from bumble.device import Connection, Device
 from bumble.gatt import Characteristic, CharacteristicValue, Service
 from bumble.pairing import PairingConfig, PairingDelegate
 
 from edge.acquisition.transport import Remedy
 from edge.clock import NS_PER_S, Clock
+from firmware_bridge.virtual.ble.advertising import advertising_data
+from firmware_bridge.virtual.ble.hearing import full_uuid
 from firmware_bridge.virtual.ble.kinds import Kind, WearableSettings, make_parts
 from firmware_bridge.virtual.ble.link_faults import LinkFaults, ScenarioLine
 from firmware_bridge.virtual.ble.radio import AirController
@@ -41,9 +43,9 @@ _log = logging.getLogger(__name__)
 
 _LONGEST_WAIT_S = 1.0
 _NOTIFICATION_HEAD = 3
-_ADVERTISEMENT_BYTES = 31
-_GENERAL_DISCOVERABLE_LE_ONLY = b"\x06"
 _ENCRYPTED = Characteristic.Permissions.READ_REQUIRES_ENCRYPTION | Characteristic.Permissions.WRITE_REQUIRES_ENCRYPTION
+
+Write = Callable[[Connection, bytes], None]
 
 
 class Wearable:
@@ -75,10 +77,11 @@ class Wearable:
         )
         self._start_ns: int | None = None
         self._connection: Connection | None = None
-        self._held: deque[tuple[float, Characteristic, SentValue]] = deque()
-        self._indications: asyncio.Queue[tuple[Connection, Characteristic, bytes]] = asyncio.Queue()
+        self._held: deque[tuple[float, Characteristic[bytes], SentValue]] = deque()
+        self._indications: asyncio.Queue[tuple[Connection, Characteristic[bytes], bytes]] = asyncio.Queue()
         self._tasks: list[asyncio.Task[None]] = []
         self._wake = asyncio.Event()
+        self._acting_s: float | None = None
 
     @property
     def name(self) -> str:
@@ -117,7 +120,7 @@ class Wearable:
         """Power on, advertise and begin the story."""
         device = self._device
         for part in self._parts:
-            part.attach(self._offer)
+            part.attach(self._offer, lambda: self.story_s)
             for service in part.services:
                 self._guard(service)
                 device.add_service(service)
@@ -246,7 +249,7 @@ class Wearable:
             part.connection_ended()
         self._spawn(self._advertise)
 
-    def _subscribed(self, bearer: object, target: Characteristic, notify: bool, indicate: bool) -> None:
+    def _subscribed(self, bearer: object, target: Characteristic[bytes], notify: bool, indicate: bool) -> None:
         del bearer, target
         if notify or indicate:
             self.faults.notice(Remedy.RESUBSCRIBE)
@@ -273,19 +276,20 @@ class Wearable:
             if self.settings.needs_bond:
                 target.permissions |= _ENCRYPTED
             if isinstance(target.value, CharacteristicValue) and target.value.write is not None:
-                target.value.write = self._guarded(target.value.write)
+                target.value = CharacteristicValue(
+                    read=target.value.read, write=self._guarded(cast("Write", target.value.write))
+                )
 
-    def _guarded(self, write: Callable[[Connection, bytes], object]) -> Callable[[Connection, bytes], object]:
-        def act(connection: Connection, value: bytes) -> object:
+    def _guarded(self, write: Write) -> Write:
+        def act(connection: Connection, value: bytes) -> None:
             if self.faults.write_error is not None:
                 raise att.ATT_Error(att.ErrorCode(self.faults.write_error))
-            result = write(connection, value)
+            write(connection, value)
             self._wake.set()
-            return result
 
         return act
 
-    def _is_wanted(self, target: Characteristic) -> bool:
+    def _is_wanted(self, target: Characteristic[bytes]) -> bool:
         """Whether the central has subscribed to it on an encrypted link where one is asked for."""
         connection = self._connection
         if connection is None or (self.settings.needs_bond and not connection.encryption):
@@ -293,11 +297,11 @@ class Wearable:
         state = self._device.gatt_server.subscribers.get(connection, {}).get(target.handle, b"\0\0")
         return bool(state[0] & (1 if target.properties & NOTIFY else 2))
 
-    def _offer(self, target: Characteristic, data: bytes, n_samples: int) -> None:
+    def _offer(self, target: Characteristic[bytes], data: bytes, n_samples: int) -> None:
         """Send one value, or do to it what the faults of the moment do."""
         if not self._is_wanted(target):
             return
-        at_s = self.story_s
+        at_s = self.story_s if self._acting_s is None else self._acting_s
         is_lost, is_repeated, late_s = self._line.fate(at_s)
         fate = Fate.SENT
         if self.faults.silent_until is not None:
@@ -310,14 +314,14 @@ class Wearable:
         elif self.faults.n_to_repeat > 0:
             self.faults.n_to_repeat -= 1
             is_repeated = True
-        value = SentValue(at_s=at_s, channel=channel_of(target), data=data, fate=fate, n_samples=n_samples)
+        value = SentValue(at_s=at_s, channel=full_uuid(target.uuid), data=data, fate=fate, n_samples=n_samples)
         due_s = max(at_s + late_s, self.faults.stalled_until_s)
         self._let_go(due_s, target, value)
         if is_repeated and fate is Fate.SENT:
             copy = SentValue(at_s=at_s, channel=value.channel, data=data, fate=Fate.REPEATED, n_samples=n_samples)
             self._let_go(due_s, target, copy)
 
-    def _let_go(self, due_s: float, target: Characteristic, value: SentValue) -> None:
+    def _let_go(self, due_s: float, target: Characteristic[bytes], value: SentValue) -> None:
         if value.fate in {Fate.DROPPED, Fate.SILENCED}:
             self.sent.add(value)
         elif self._held or due_s > self.story_s:
@@ -326,7 +330,7 @@ class Wearable:
         else:
             self._transmit(target, value)
 
-    def _transmit(self, target: Characteristic, value: SentValue) -> None:
+    def _transmit(self, target: Characteristic[bytes], value: SentValue) -> None:
         connection = self._connection
         if connection is None:
             return
@@ -367,7 +371,10 @@ class Wearable:
                 self._transmit(target, value)
             for part in self._parts:
                 while part.due_s <= now_s:
+                    # What is made is made when it was due, however late this task was given the processor.
+                    self._acting_s = part.due_s
                     part.act(part.due_s)
+                    self._acting_s = None
             dues = [part.due_s for part in self._parts] + [due_s for due_s, _, _ in self._held]
             wait_s = min(min(dues) - self.story_s, _LONGEST_WAIT_S)
             self._wake.clear()
@@ -385,42 +392,3 @@ async def connection_end(connection: Connection) -> None:
     ended = asyncio.Event()
     connection.on(Connection.EVENT_DISCONNECTION, lambda _: ended.set())
     await ended.wait()
-
-
-def channel_of(target: Characteristic) -> str:
-    """Return the UUID of a characteristic as 36 lower-case letters."""
-    return full_uuid(target.uuid)
-
-
-def full_uuid(uuid: UUID) -> str:
-    """Return any Bluetooth UUID as 36 lower-case letters."""
-    data = bytes(uuid.uuid_128_bytes)[::-1].hex()
-    return "-".join((data[:8], data[8:12], data[12:16], data[16:20], data[20:]))
-
-
-def advertising_data(name: str, services: list[UUID]) -> tuple[bytes, bytes]:
-    """Return advertisement and scan response of at most 31 bytes each.
-
-    Short service numbers come first, as many as fit; then one long one; the name goes into the scan response, cut to
-    what fits, as real sensors have it.
-    """
-    kinds = AdvertisingData.Type
-    short = [uuid for uuid in services if len(uuid.uuid_bytes) == 2]
-    long = [uuid for uuid in services if len(uuid.uuid_bytes) == 16]
-    parts: list[tuple[int, bytes]] = [(kinds.FLAGS, _GENERAL_DISCOVERABLE_LE_ONLY)]
-    room = _ADVERTISEMENT_BYTES - 3
-    if short:
-        n_short = min(len(short), (room - 2 - (18 if long else 0)) // 2)
-        numbers = b"".join(struct.pack("<H", int.from_bytes(uuid.uuid_bytes, "little")) for uuid in short[:n_short])
-        whole = n_short == len(short)
-        kind = (
-            kinds.COMPLETE_LIST_OF_16_BIT_SERVICE_CLASS_UUIDS
-            if whole
-            else kinds.INCOMPLETE_LIST_OF_16_BIT_SERVICE_CLASS_UUIDS
-        )
-        parts.append((kind, numbers))
-        room -= 2 + len(numbers)
-    if long and room >= 18:
-        parts.append((kinds.INCOMPLETE_LIST_OF_128_BIT_SERVICE_CLASS_UUIDS, bytes(long[0].uuid_bytes)))
-    shown = name.encode()[: _ADVERTISEMENT_BYTES - 2]
-    return bytes(AdvertisingData(parts)), bytes(AdvertisingData([(kinds.COMPLETE_LOCAL_NAME, shown)]))
