@@ -87,6 +87,62 @@ class LowerEnvelope:
         return (y1 - y0) / (x1 - x0)
 
 
+class LongRun:
+    """What two clocks show over a long time, when jitter hardly counts any more: for people, not for placing samples.
+
+    Over a minute, 100 ms of jitter leave an uncertainty of about 150 ppm in a drift; over half an hour, 15 ppm (measured
+    with frames 0.56 s apart that arrive up to 130 ms late).
+
+    Parameters
+    ----------
+    settle_s : float
+        Beginning that is left out, while places are still being found.
+    min_span_s : float
+        Shortest stretch that is better than a minute's.
+    window_s : float
+        Looked back between once and twice as far: long against jitter, short against an oscillator's ageing.
+    """
+
+    def __init__(self, settle_s: float = 180.0, min_span_s: float = 600.0, window_s: float = 1800.0) -> None:
+        self._settle_s = settle_s
+        self._min_span_s = min_span_s
+        self._window_s = window_s
+        self._begun_ns: int | None = None
+        self._anchor: tuple[int, int, int] | None = None  # host ns, device ns, sample
+        self._middle: tuple[int, int, int] = (0, 0, 0)  # the next anchor
+        self._newest: tuple[int, int, int] = (0, 0, 0)
+
+    def add(self, host_ns: int, device_ns: int, sequence: int) -> None:
+        """Take the place of one sample."""
+        if self._begun_ns is None:
+            self._begun_ns = host_ns
+        if host_ns - self._begun_ns < self._settle_s * NS_PER_S:
+            return
+        self._newest = (host_ns, device_ns, sequence)
+        if self._anchor is None:
+            self._anchor = self._middle = self._newest
+        if host_ns - self._middle[0] > self._window_s * NS_PER_S:
+            self._anchor, self._middle = self._middle, self._newest
+
+    @property
+    def rate_hz(self) -> float | None:
+        """Samples per second of host time; None until enough was seen."""
+        host_ns, _, n_samples = self._gone()
+        return None if host_ns < self._min_span_s * NS_PER_S else n_samples * NS_PER_S / host_ns
+
+    @property
+    def drift(self) -> float | None:
+        """Host seconds gained per device second; None until enough was seen."""
+        host_ns, device_ns, _ = self._gone()
+        return None if host_ns < self._min_span_s * NS_PER_S or not device_ns else host_ns / device_ns - 1
+
+    def _gone(self) -> tuple[int, int, int]:
+        if self._anchor is None:
+            return (0, 0, 0)
+        host_ns, device_ns, sequence = self._newest
+        return host_ns - self._anchor[0], device_ns - self._anchor[1], sequence - self._anchor[2]
+
+
 def _is_above(middle: tuple[float, float], left: tuple[float, float], right: tuple[float, float]) -> bool:
     """Whether `middle` lies on or above the straight line from `left` to `right`."""
     return (middle[1] - left[1]) * (right[0] - left[0]) >= (right[1] - left[1]) * (middle[0] - left[0])

@@ -19,11 +19,14 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from edge.conditioning.clock_line import NS_PER_S, LowerEnvelope
+from edge.conditioning.clock_line import NS_PER_S, LongRun, LowerEnvelope
 from edge.messages import Channel, DeviceBlock, Gap, SampleBlock
 
 _POINTS = 600  # arrivals remembered for jitter: ten a second over the default window
 _MARKS = 120  # of sample index against device time; with 1 ms ticks they give the rate to about 2 ppm
+_FIRST_MARKS = 4  # from so many on, a rate that is plainly not the nominal one is believed
+_SETTLE_STEP_S = 600.0  # after a step of 2 s the drift read from a minute is wrong for so long
+_PLAIN = 5.0  # times the uncertainty of the measured rate
 _MAX_RATE_ERROR = 0.1  # a measured rate further from the nominal one is a clock that jumped
 _MAX_DISAGREEMENT = 0.05  # of the time between two blocks: more than any oscillator, see `max_jump_s`
 _RATE_HZ = (0.001, 1e6)  # a nominal rate outside is damage, not a sensor
@@ -44,7 +47,14 @@ class TimelineSettings:
     pull_s: float = 30.0
     """Time constant with which a start is drawn to the line."""
     max_pull_ppm: float = 1_000.0
-    """Fastest correction, 1 ms a second: what an RR interval may be wrong by while the line is being found."""
+    """Fastest correction, 1 ms a second: what an RR interval may be wrong by while the line wavers."""
+    settling_s: float = 30.0
+    """Stretch of a new line in which a start is drawn to it faster: the first block may have come late by the whole
+    jitter of the link, 130 ms over Bluetooth, and would stay off for minutes."""
+    settling_pull_s: float = 5.0
+    """`pull_s` during that time."""
+    max_settling_pull_ppm: float = 5_000.0
+    """`max_pull_ppm` during that time: an RR interval of 0.8 s is wrong by 4 ms at most, its neighbours by the same."""
     max_step_s: float = 0.5
     """A start further than this from the line is set anew, announced by a gap: pulling would take minutes."""
     max_first_step_s: float = 0.2
@@ -107,6 +117,7 @@ class _Line:
         self._measured_period_s: float | None = None
         self._lateness_s: deque[float] = deque(maxlen=_POINTS)
         self.envelope = LowerEnvelope(settings.window_s, settings.min_span_s, settings.max_drift_ppm)
+        self.long_run = LongRun()
 
     @property
     def period_s(self) -> float:
@@ -118,7 +129,12 @@ class _Line:
         drift = self.envelope.drift
         if self._measured_period_s is None or drift is None:
             return None
-        return 1 / (self._measured_period_s * (1 + drift))
+        return self.long_run.rate_hz or 1 / (self._measured_period_s * (1 + drift))
+
+    @property
+    def drift(self) -> float | None:
+        drift = self.long_run.drift
+        return self.envelope.drift if drift is None else drift
 
     @property
     def jitter_ms(self) -> float:
@@ -150,13 +166,21 @@ class _Line:
         self._marks.append((index, device_s))
         while self._marks[0][1] < device_s - window_s:
             self._marks.popleft()
-        if device_s - self._marks[0][1] < self._settings.min_span_s:
+        is_long = device_s - self._marks[0][1] >= self._settings.min_span_s
+        if not is_long and len(self._marks) < _FIRST_MARKS:
             return
         indices, times_s = np.array(self._marks).T
         indices -= indices.mean()
-        period_s = float(indices @ (times_s - times_s.mean()) / (indices @ indices))
-        share = period_s / self._nominal_period_s
-        if abs(share - 1) <= _MAX_RATE_ERROR:
+        times_s -= times_s.mean()
+        spread = float(indices @ indices)
+        period_s = float(indices @ times_s) / spread
+        deviation = abs(period_s / self._nominal_period_s - 1)
+        if not is_long:
+            residuals_s = times_s - period_s * indices
+            error_s = math.sqrt(float(residuals_s @ residuals_s) / (len(times_s) - 2) / spread)
+            if deviation * self._nominal_period_s <= _PLAIN * error_s:
+                return
+        if deviation <= _MAX_RATE_ERROR:
             self._measured_period_s = period_s
 
 
@@ -212,7 +236,7 @@ class Timeline:
         newest, line = self._newest, self._line
         if newest is None or line is None:
             return TimelineEstimate(true_rate_hz=None, drift_ppm=None, offset_ns=None, jitter_ms=None)
-        drift = line.envelope.drift
+        drift = line.drift
         return TimelineEstimate(
             true_rate_hz=line.true_rate_hz,
             drift_ppm=None if drift is None else drift * 1e6,
@@ -253,17 +277,22 @@ class Timeline:
             error_ns = min(0, error_ns)  # until the fastest arrivals are known, a later line is only jitter
             max_step_s = self._settings.max_first_step_s
         is_stepping = abs(error_ns) > max_step_s * NS_PER_S
-        start_ns += error_ns if is_stepping else self._pull_ns(error_ns, elapsed_ns)
+        start_ns += error_ns if is_stepping else self._pull_ns(error_ns, elapsed_ns, line)
         out: list[SampleBlock | Gap] = []
         if n_missing or is_stepping:
             reason = "clock-step" if is_stepping else "lost-frames"
+            line.long_run = LongRun(settle_s=_SETTLE_STEP_S) if is_stepping else line.long_run
             out.append(_gap(block, newest, end_ns=start_ns, n_missing=n_missing, reason=reason))
         return [*out, self._emit(block, start_ns, line)]
 
-    def _pull_ns(self, error_ns: int, elapsed_ns: int) -> int:
+    def _pull_ns(self, error_ns: int, elapsed_ns: int, line: _Line) -> int:
         """Return how far to move towards the line."""
-        share = -math.expm1(-elapsed_ns / (self._settings.pull_s * NS_PER_S))
-        bound_ns = self._settings.max_pull_ppm * 1e-6 * elapsed_ns
+        settings = self._settings
+        is_settling = line.envelope.span_s < settings.settling_s
+        pull_s = settings.settling_pull_s if is_settling else settings.pull_s
+        max_pull_ppm = settings.max_settling_pull_ppm if is_settling else settings.max_pull_ppm
+        share = -math.expm1(-elapsed_ns / (pull_s * NS_PER_S))
+        bound_ns = max_pull_ppm * 1e-6 * elapsed_ns
         return round(max(-bound_ns, min(bound_ns, share * error_ns)))
 
     def _contradiction(self, block: DeviceBlock, newest: _Newest, line: _Line) -> str | None:
@@ -301,6 +330,7 @@ class Timeline:
         return _sample_block(block, newest.start_ns + since_ns + drift_ns)
 
     def _emit(self, block: DeviceBlock, start_ns: int, line: _Line) -> SampleBlock:
+        line.long_run.add(start_ns, block.device_time_ns, block.sequence)
         self._newest = _Newest(
             sequence=block.sequence,
             n_samples=len(block.values),

@@ -392,3 +392,57 @@ def test_reset_forgets_the_line():
     assert timeline.estimate.drift_ppm is None
     (block,) = timeline.push(link.block(50, 0.01))
     assert isinstance(block, SampleBlock)
+
+
+STRAP = Link(nominal_rate_hz=130.0, n_samples=73, jitter_s=0.1)
+
+
+def test_late_first_block_is_made_up_for_in_half_a_minute():
+    """It came with the whole jitter of a Bluetooth link, 130 ms: at 1 ms a second that would stay for two minutes."""
+    blocks = STRAP.blocks(120)
+    blocks[0] = replace(blocks[0], received_at_ns=round(STRAP.true_ns(73) + 0.13 * NS_PER_S))
+
+    out = push(Timeline(), blocks)
+
+    errors = STRAP.error_ms(out)
+    assert errors[0] == pytest.approx(130, abs=1)
+    assert np.abs(errors[round(25 / 0.5615) :]).max() < 50
+    assert np.abs(np.diff(errors)).max() < 5e-3 * 561.5 + 0.1  # 5 ms a second at most
+    assert_rising(out)
+
+
+@pytest.mark.parametrize("rate_error", [0.01, -0.01])
+def test_rate_that_is_plainly_not_the_nominal_one_is_seen_at_once(rate_error):
+    """1 % over ten seconds would be 100 ms; from the fourth block on the device's own time is believed."""
+    link = replace(STRAP, rate_error=rate_error, jitter_s=0.0)
+
+    errors = link.error_ms(push(Timeline(), link.blocks(30)))
+
+    assert np.abs(np.diff(errors)[4:]).max() < 1
+
+
+def test_rate_and_drift_over_an_hour_are_known_to_some_ppm():
+    """Though each block comes up to 100 ms late, which over a minute leaves more than 100 ppm."""
+    link = replace(STRAP, rate_error=1285e-6, drift=-60e-6)
+    timeline = Timeline()
+
+    push(timeline, link.blocks(3600))
+
+    true_rate_hz = 130 * (1 + 1285e-6) / (1 - 60e-6)
+    assert timeline.estimate.true_rate_hz == pytest.approx(true_rate_hz, rel=20e-6)
+    assert timeline.estimate.drift_ppm == pytest.approx(-60, abs=20)
+
+
+def test_step_of_the_line_does_not_stay_in_the_long_estimate():
+    """Half a second that the line was set anew by is no drift of the clocks."""
+    link = replace(STRAP, jitter_s=0.0)
+    late = [
+        replace(block, received_at_ns=block.received_at_ns + (k > 1500) * 2 * NS_PER_S)
+        for k, block in enumerate(link.blocks(3600))
+    ]
+    timeline = Timeline()
+
+    out = push(timeline, late)
+
+    assert [item.reason for item in out if isinstance(item, Gap)] == ["clock-step"]
+    assert timeline.estimate.drift_ppm == pytest.approx(0, abs=20)
