@@ -40,7 +40,8 @@ class TimelineSettings:
     """How long arrivals and ticks are remembered: long against the jitter of a link, short against the warming of
     an oscillator."""
     min_span_s: float = 10.0
-    """Shortest stretch from which rate or drift are read; before it the nominal rate holds.  Over 10 s the fastest
+    """Shortest stretch from which rate or drift are read; before it the nominal rate holds, unless it is plainly wrong.
+    Over 10 s the fastest
     of a hundred arrivals under 50 ms of jitter leave about 100 ppm of uncertainty."""
     max_drift_ppm: float = 20_000.0
     """Largest rate error believed, 2 %: an uncalibrated RC oscillator; crystals have less than 100 ppm."""
