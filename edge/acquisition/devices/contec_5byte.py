@@ -46,8 +46,35 @@ class Contec5ByteSettings:
     """Longest pause that is no gap; the device numbers nothing, so what is missing after one cannot be known."""
 
 
-def judge(data: bytearray, at: int, is_end: bool) -> int | Rejected:
-    """Return the length of the frame at `at`, 0 for "more bytes needed", or why there is none."""
+class Contec5ByteJudge:
+    """Tells frames from other bytes: the start bit, and that the next frame starts right behind.
+
+    After anything that was no frame that is not enough, for one noise byte in two has that bit: then a frame is
+    believed only if a whole one follows it.
+    """
+
+    def __init__(self) -> None:
+        self._is_in_step = False
+
+    def __call__(self, data: bytearray, at: int, is_end: bool) -> int | Rejected:
+        """Return the length of the frame at `at`, 0 for "more bytes needed", or why there is none."""
+        found = _judge_form(data, at, is_end=is_end)
+        if found == _FRAME_BYTES and not self._is_in_step and at + _FRAME_BYTES < len(data):
+            following = _judge_form(data, at + _FRAME_BYTES, is_end=is_end)
+            if isinstance(following, Rejected):
+                found = Rejected("unconfirmed", _FRAME_BYTES)
+            elif following == 0 and not is_end:
+                return 0
+        if found:
+            self._is_in_step = found == _FRAME_BYTES
+        return found
+
+    def reset(self) -> None:
+        """Forget the link."""
+        self._is_in_step = False
+
+
+def _judge_form(data: bytearray, at: int, *, is_end: bool) -> int | Rejected:
     if not data[at] & _START:
         return NOTHING_HERE
     body = data[at + 1 : at + _FRAME_BYTES]
@@ -62,14 +89,17 @@ def judge(data: bytearray, at: int, is_end: bool) -> int | Rejected:
 
 def recognise(data: bytes) -> float:
     """Return which share of `data` is this device's, 0 to 1."""
-    return share_of_frames(data, judge)
+    return share_of_frames(data, Contec5ByteJudge())
 
 
 class Contec5ByteDecoder(DeviceDecoder):
     """Bytes of the older Contec oximeters to a pleth stream, pulse rate and SpO2."""
 
     def __init__(self, settings: Contec5ByteSettings) -> None:
-        super().__init__(settings.sensor, judge, report_period_frames=round(RATE_HZ), max_stall_s=settings.max_stall_s)
+        self._judge = Contec5ByteJudge()
+        super().__init__(
+            settings.sensor, self._judge, report_period_frames=round(RATE_HZ), max_stall_s=settings.max_stall_s
+        )
         self._pleth = SampleStream(
             SampleStreamSettings(
                 sensor=settings.sensor,
@@ -83,6 +113,7 @@ class Contec5ByteDecoder(DeviceDecoder):
         self._is_known = False
 
     def _forget(self) -> None:
+        self._judge.reset()
         self._is_known = False
 
     def _frame(self, frame: RawFrame) -> list[DeviceItem]:

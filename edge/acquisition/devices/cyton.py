@@ -45,7 +45,8 @@ _TEXT = re.compile(rb"[\t\n\r -~]*")
 _END_OF_TEXT = b"$$$"
 _FIRMWARE = re.compile(rb"Firmware:\s*(v[0-9.]+)")
 _FAILURE = re.compile(rb"(?i)failure|system is down|unable to communicate")
-_MAX_STEP_AFTER_GARBAGE = 4
+_MAX_STEP = 4
+"""By how much the number of a frame may differ from the one before, to be believed after something else."""
 _HELD_FRAMES = 25
 """After a pause so many frames, a tenth of a second, are looked at together."""
 _ACCELERATION_STEP = round(RATE_HZ / ACCELERATION_RATE_HZ)
@@ -84,7 +85,7 @@ class CytonJudge:
     """Tells frames and texts from other bytes.
 
     Start and stop byte are little to go by, and both occur in the data.  After anything that was no frame, one is
-    believed only if another starts right behind it, or if its number continues the last one's.
+    believed only if its number continues the last one's, or if one with the next number follows at once.
     """
 
     def __init__(self) -> None:
@@ -112,14 +113,18 @@ class CytonJudge:
             return 0
         if data[end - 1] & _STOP_MASK != _STOP:
             return Rejected("stop", _FRAME_BYTES)
-        if self._is_in_step or self._continues(data[at + 1]):
+        number = data[at + 1]
+        if self._is_in_step or (self._number is not None and _continues(number, self._number)):
             return _FRAME_BYTES
-        if len(data) == end:
-            return _FRAME_BYTES if is_end else 0
-        return _FRAME_BYTES if data[end] == _START else Rejected("unconfirmed", _FRAME_BYTES)
+        if len(data) < end + 2:
+            return _FRAME_BYTES if is_end and len(data) == end else 0
+        # A signal that stands still looks like frames at any byte A0 in it; only the numbers go on.
+        is_confirmed = data[end] == _START and _continues(data[end + 1], number)
+        return _FRAME_BYTES if is_confirmed else Rejected("unconfirmed", _FRAME_BYTES)
 
-    def _continues(self, number: int) -> bool:
-        return self._number is not None and 0 < (number - self._number) % NUMBERS <= _MAX_STEP_AFTER_GARBAGE
+
+def _continues(number: int, before: int) -> bool:
+    return 0 < (number - before) % NUMBERS <= _MAX_STEP
 
 
 def _judge_text(data: bytearray, at: int) -> int | Rejected:
@@ -146,7 +151,11 @@ class CytonDecoder(DeviceDecoder):
     def __init__(self, settings: CytonSettings) -> None:
         self._judge = CytonJudge()
         super().__init__(
-            settings.sensor, self._judge, report_period_frames=round(RATE_HZ), max_stall_s=settings.max_stall_s
+            settings.sensor,
+            self._judge,
+            report_period_frames=round(RATE_HZ),
+            max_stall_s=settings.max_stall_s,
+            agreeing_frames=1,
         )
         self._settings = settings
         self._mv_per_count = _FULL_SCALE_MV / settings.gain / _FULL_SCALE_COUNTS

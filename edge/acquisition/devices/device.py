@@ -29,6 +29,8 @@ MAX_STALL_S = 1.0
 """Longest pause between two frames that is taken as a late delivery.  USB adapters hold bytes for 16 ms, a busy host
 reads its buffer late by some 100 ms; after a second a device without a sample counter may have lost any number."""
 
+AGREEING_FRAMES = 3
+"""Of a device without a checksum; at 60 frames a second a change is told 50 ms later."""
 STALLED, LOST_BYTES = "stalled", "lost-bytes"
 """Reasons of gaps: nothing came for long; bytes were missing or added, so that frames may be."""
 
@@ -46,13 +48,23 @@ class DeviceDecoder(ABC):
         How often an unchanged value is told again.
     max_stall_s : float
         Longest pause between two frames that is no gap.
+    agreeing_frames : int
+        How many frames must say the same before a change is told.
     """
 
-    def __init__(self, sensor: str, judge: Judge, *, report_period_frames: int, max_stall_s: float) -> None:
+    def __init__(
+        self,
+        sensor: str,
+        judge: Judge,
+        *,
+        report_period_frames: int,
+        max_stall_s: float,
+        agreeing_frames: int = AGREEING_FRAMES,
+    ) -> None:
         self._sensor = sensor
         self._max_stall_s = max_stall_s
         self._scanner = FrameScanner(judge)
-        self._reports = Reports(sensor, report_period_frames)
+        self._reports = Reports(sensor, report_period_frames, agreeing_frames=agreeing_frames)
         self._streams: tuple[SampleStream, ...] = ()
         self._n_dropped: Counter[str] = Counter()  # frames that were sound and could not be used
         self._n_frames = 0

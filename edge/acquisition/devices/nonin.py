@@ -95,6 +95,9 @@ class NoninJudge:
         if first & _HIGH and self._format != 2:
             return self._settled(self._judge_7(data, at, is_end=is_end), 7)
         if first in {_ACK, _NAK}:
+            if first == _ACK:  # what follows may be of the other format
+                self._format = None
+                self._is_in_step = False
             return 1
         return self._settled(NOTHING_HERE, 0)
 
@@ -149,7 +152,13 @@ class NoninDecoder(DeviceDecoder):
 
     def __init__(self, settings: NoninSettings) -> None:
         self._judge = NoninJudge()
-        super().__init__(settings.sensor, self._judge, report_period_frames=75, max_stall_s=settings.max_stall_s)
+        super().__init__(
+            settings.sensor,
+            self._judge,
+            report_period_frames=round(RATE_HZ),
+            max_stall_s=settings.max_stall_s,
+            agreeing_frames=1,
+        )
         self._settings = settings
         self._packets = NoninPackets()
         self._format: int | None = None

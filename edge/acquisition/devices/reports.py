@@ -38,14 +38,19 @@ class Reports:
         Id of the sensor.
     period_frames : int
         An unchanged value is told again after so many frames, for it would go stale.
+    agreeing_frames : int
+        A change is believed once so many frames in a row say the same.  1 where a checksum vouches for each; else
+        a broken bit would be a value that nobody measured.
     """
 
-    def __init__(self, sensor: str, period_frames: int) -> None:
+    def __init__(self, sensor: str, period_frames: int, *, agreeing_frames: int = 1) -> None:
         self._sensor = sensor
         self._period_frames = period_frames
+        self._agreeing_frames = agreeing_frames
         self._n_frames = 0
         self._told: dict[str, tuple[Value, int]] = {}
         self._conditions: dict[tuple[str, str | None], bool] = {}
+        self._seen: dict[object, tuple[object, int]] = {}  # by what is reported: what the last frames said, how often
 
     def frame(self) -> None:
         """Note that a frame came."""
@@ -55,6 +60,8 @@ class Reports:
         """Return those of `values` that are new or due."""
         out = []
         for value in values:
+            if not self._is_agreed(value.measure, value):
+                continue
             told = self._told.get(value.measure)
             if told is not None and told[0] == value and self._n_frames - told[1] < self._period_frames:
                 continue
@@ -70,6 +77,8 @@ class Reports:
         The first word on a link is told even when all is well: what was wrong when the last link broke is over.
         """
         key = (condition, stream)
+        if not self._is_agreed(key, is_active):
+            return []
         if self._conditions.get(key) is is_active:
             return []
         self._conditions[key] = is_active
@@ -88,6 +97,13 @@ class Reports:
         self._n_frames = 0
         self._told = {}
         self._conditions = {}
+        self._seen = {}
+
+    def _is_agreed(self, key: object, said: object) -> bool:
+        before, n_times = self._seen.get(key, (None, 0))
+        n_times = n_times + 1 if said == before else 1
+        self._seen[key] = (said, n_times)
+        return n_times >= self._agreeing_frames
 
     def _reading(self, value: Value, at_ns: int) -> Reading:
         status = ReadingStatus.QUESTIONABLE if value.is_questionable else ReadingStatus.VALID
