@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 
 from edge.conditioning.quality_rules import WAVES
 from edge.features.heart_rate import N_INTERVALS, heart_rate_bpm
-from edge.features.hrv import Hrv, HrvSettings, HrvWindow
+from edge.features.hrv import HrvSettings, HrvWindow, named_measures
 from edge.features.signal_state import SignalState, SignalStateSettings
 from edge.messages import Beat, BeatKind, Gap, Measurement, Quality
 
@@ -95,7 +95,7 @@ class EcgVitals:
         absent = self.signal.absent(at_ns)
         rate, no_rate = self._rate(at_ns)
         out = {"heart_rate_bpm": self._measurement(rate, "/min", no_rate, quality)}
-        for measure, value, window in _variability(*self._hrv.values(at_ns)):
+        for measure, value, window in named_measures(*self._hrv.values(at_ns)):
             unit = "%" if measure.endswith("_pct") else "ms"
             shown = value if absent is None else None
             out[measure] = self._measurement(shown, unit, absent or window.absent, quality)
@@ -154,19 +154,3 @@ class EcgVitals:
             if 0 < rr_ms < math.inf:  # False for NaN
                 recent.append(rr_ms)
         return recent[::-1]
-
-
-def _variability(minute: Hrv, five: Hrv) -> tuple[tuple[str, float | None, Hrv], ...]:
-    """Return measure, value and window.
-
-    The plain names are those in most use: RMSSD of a minute, which settles fast; SDNN and pNN50 of five minutes, the
-    standard short recording (Task Force 1996).
-    """
-    return (
-        ("rmssd_ms", minute.rmssd_ms, minute),
-        ("sdnn_ms", five.sdnn_ms, five),
-        ("pnn50_pct", five.pnn50_pct, five),
-        ("rmssd_5min_ms", five.rmssd_ms, five),
-        ("sdnn_1min_ms", minute.sdnn_ms, minute),
-        ("pnn50_1min_pct", minute.pnn50_pct, minute),
-    )

@@ -68,6 +68,22 @@ class Hrv:
     """Why there is no value: ``irregular`` or ``coverage``; None exactly when there are values."""
 
 
+def named_measures(minute: Hrv, five: Hrv) -> tuple[tuple[str, float | None, Hrv], ...]:
+    """Return every measure with its value and the window that it is taken over.
+
+    The plain names are those in most use: RMSSD of a minute, which settles fast; SDNN and pNN50 of five minutes, the
+    standard short recording (Task Force 1996).
+    """
+    return (
+        ("rmssd_ms", minute.rmssd_ms, minute),
+        ("sdnn_ms", five.sdnn_ms, five),
+        ("pnn50_pct", five.pnn50_pct, five),
+        ("rmssd_5min_ms", five.rmssd_ms, five),
+        ("sdnn_1min_ms", minute.sdnn_ms, minute),
+        ("pnn50_1min_pct", minute.pnn50_pct, minute),
+    )
+
+
 class HrvWindow:
     """The variability of one ECG stream, kept up to date beat by beat.
 
