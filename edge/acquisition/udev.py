@@ -108,7 +108,7 @@ def list_ports(roots: PortRoots = PortRoots()) -> list[PortInfo]:
     for entry in _entries(roots.sys_dir / "class/tty"):
         described = _described(entry)
         path = roots.dev_dir / entry.name
-        if not described.is_there or not path.exists():
+        if not described.is_there or not _is_there(path):
             continue
         found.append(
             PortInfo(
@@ -120,7 +120,7 @@ def list_ports(roots: PortRoots = PortRoots()) -> list[PortInfo]:
                 product=described.product,
                 is_console=described.is_console,
                 group=group_of(path),
-                is_permitted=os.access(path, os.R_OK | os.W_OK),
+                is_permitted=os.access(path, os.R_OK | os.W_OK, effective_ids=True),
             )
         )
     return sorted(found, key=lambda port: _natural(port.path))
@@ -153,14 +153,14 @@ def group_of(path: Path) -> str:
 def _described(entry: Path) -> _Sysfs:
     """Return what stands behind one entry of ``/sys/class/tty``; pseudo-terminals and consoles have no device."""
     device = entry / "device"
-    if not device.exists() or _line(entry / "type") == _NO_UART:
+    if not _is_there(device) or _line(entry / "type") == _NO_UART:
         return _Sysfs(is_there=False)
     is_console = _line(entry / "console") == "Y"
     interface = ""
     behind = Path(os.path.realpath(device))
     for folder in (behind, *behind.parents):  # a USB port lies one or two levels below its device
         interface = interface or _line(folder / "bInterfaceNumber")
-        if not (folder / "idVendor").exists():  # not the USB device yet
+        if not _is_there(folder / "idVendor"):  # not the USB device yet
             continue
         try:
             usb = UsbIdentity(
@@ -185,6 +185,13 @@ def _entries(folder: Path) -> list[Path]:
         return sorted(folder.iterdir())
     except OSError:
         return []
+
+
+def _is_there(path: Path) -> bool:
+    try:
+        return path.exists()
+    except OSError:  # may not be looked at
+        return False
 
 
 def _line(path: Path) -> str:

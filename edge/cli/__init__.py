@@ -16,6 +16,7 @@ import edge.cli.model as model_verb
 import edge.cli.record as record_verb
 import edge.cli.replay as replay_verb
 import edge.cli.run as run_verb
+import edge.cli.scan as scan_verb
 import edge.cli.sensors as sensors_verb
 import edge.cli.simulate as simulate_verb
 from edge.cli.options import EXIT_DONE, EXIT_ENVIRONMENT, EXIT_FAILED, EXIT_USAGE
@@ -37,6 +38,7 @@ def build_parser() -> argparse.ArgumentParser:
         run_verb,
         replay_verb,
         record_verb,
+        scan_verb,
         sensors_verb,
         simulate_verb,
         model_verb,

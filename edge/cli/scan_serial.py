@@ -1,0 +1,268 @@
+"""The serial half of ``vitaledge scan``: every port, who may use it, and which device is behind it."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import os
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from enum import StrEnum
+
+from edge.acquisition.devices.line import LineSettings
+from edge.acquisition.recognition import (
+    BRIDGE,
+    BRIDGE_LINE,
+    KINDS,
+    LINES,
+    Recognised,
+    bridge_words,
+    questions,
+    recognise,
+)
+from edge.acquisition.serial_port import SerialPort, SerialPortSettings
+from edge.acquisition.serial_ports import open_error, resolve_port
+from edge.acquisition.udev import PortInfo, PortRoots, holders, list_ports
+from edge.clock import Clock
+from edge.errors import TransportError, TransportFault
+
+_UNLISTED = "not on the kernel's list"
+
+
+class PortState(StrEnum):
+    """What a scan found out about a port."""
+
+    FOUND = "found"
+    """A device that one of our drivers reads."""
+    UNKNOWN = "unknown"
+    """Bytes come, and no driver knows them."""
+    SILENT = "silent"
+    """Free, and nothing came."""
+    IN_USE = "in use"
+    """Another process has it; nothing was read, because that process would miss it."""
+    NOT_PERMITTED = "not permitted"
+    CONSOLE = "console"
+    """The kernel's own terminal, left alone."""
+    FAILED = "failed"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PortFind:
+    """One port and what was found there."""
+
+    port: PortInfo
+    name: str
+    """What to write into a configuration."""
+    state: PortState
+    detail: str = ""
+    """What the device is, or why there is nothing, in words."""
+    hint: str = ""
+    """What the operator can do; empty where there is nothing to do."""
+    device: Recognised | None = None
+    n_bytes: int = 0
+    """Heard at all speeds together."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProbeSettings:
+    """How long and how a port is listened to."""
+
+    patience_s: float = 4.0
+    """Until the first byte comes; a board that resets on opening needs 2 s before it speaks."""
+    window_s: float = 1.5
+    """At each speed, once anything comes at all: 500 bytes of the slowest device."""
+    asks: bool = False
+    """Whether a port that says nothing is asked; only then a byte is written."""
+    extra_baud: int | None = None
+    """A further speed at which to look for our own firmware."""
+
+    @property
+    def lines(self) -> tuple[LineSettings, ...]:
+        """The lines to listen at, in this order."""
+        extra = () if self.extra_baud is None else (LineSettings(baud=self.extra_baud),)
+        return tuple(dict.fromkeys((*extra, *LINES)))
+
+
+async def scan_ports(
+    settings: ProbeSettings,
+    clock: Clock,
+    *,
+    only: str | None = None,
+    roots: PortRoots = PortRoots(),  # noqa: B008
+) -> list[PortFind]:
+    """Return every port with what is behind it, all looked at side by side; or `only` the one named.
+
+    Raises
+    ------
+    TransportError
+        If the one named is not there.
+    """
+    wanted = await asyncio.to_thread(_wanted, only, roots)
+    async with asyncio.TaskGroup() as tasks:
+        looks = [
+            tasks.create_task(_look(port, name, settings, clock, roots, insists=only is not None), name=f"scan-{name}")
+            for port, name in wanted
+        ]
+    return [look.result() for look in looks]
+
+
+def _wanted(only: str | None, roots: PortRoots) -> list[tuple[PortInfo, str]]:
+    """Return the ports to look at, each with the name that a configuration should have for it."""
+    ports = list_ports(roots)
+    if only is None:
+        return [(port, port.stable_name) for port in ports]
+    path = resolve_port(only, roots)
+    place = os.path.realpath(path)
+    listed = [port for port in ports if os.path.realpath(port.path) == place]
+    return [(listed[0] if listed else _bare(path), only)]
+
+
+def _bare(path: str) -> PortInfo:
+    """Return a port of which nothing is known, such as a pseudo-terminal."""
+    return PortInfo(
+        path=path,
+        links=(),
+        usb=None,
+        interface="",
+        manufacturer="",
+        product=_UNLISTED,
+        is_console=False,
+        group="",
+        is_permitted=True,
+    )
+
+
+async def _look(
+    port: PortInfo, name: str, settings: ProbeSettings, clock: Clock, roots: PortRoots, *, insists: bool
+) -> PortFind:
+    """Return what is at `port`; it is opened only if nobody else uses it and opening does no harm."""
+    if port.is_console and not insists:
+        return PortFind(port=port, name=name, state=PortState.CONSOLE, detail="the kernel's own terminal, not opened")
+    if not port.is_permitted:
+        error = open_error(port.path, PermissionError(errno.EACCES, "Permission denied"))
+        return _failed(port, name, error)
+    # The other end of a pseudo-terminal often holds this one open too, which is no use of it: there the lock decides.
+    users = () if port.product == _UNLISTED else await asyncio.to_thread(holders, port.path, roots)
+    if users:
+        held = replace(port, holders=users)
+        return PortFind(port=held, name=name, state=PortState.IN_USE, detail=f"used by {', '.join(users)}")
+    return await _probe(port, name, settings, clock)
+
+
+async def _probe(port: PortInfo, name: str, settings: ProbeSettings, clock: Clock) -> PortFind:
+    """Return what `port` says at the speeds of the known devices; opened once, since opening resets some boards."""
+    first = settings.lines[0]
+    serial = SerialPort(
+        SerialPortSettings(port=port.path, baud=first.baud, parity=first.parity, stop_bits=first.stop_bits), clock
+    )
+    try:
+        await serial.open()
+        device, n_bytes = await _listen_at_every_line(serial, settings, clock)
+        if device is not None and device.driver == BRIDGE:
+            device = await _introduced(serial, device, settings, clock)
+    except TransportError as error:
+        return _failed(port, name, error)
+    finally:
+        await serial.close()
+    if device is not None:
+        return PortFind(
+            port=port, name=name, state=PortState.FOUND, detail=device.words, device=device, n_bytes=n_bytes
+        )
+    if n_bytes:
+        return PortFind(
+            port=port,
+            name=name,
+            state=PortState.UNKNOWN,
+            detail=f"{n_bytes} bytes came that no driver knows",
+            hint="is it our own firmware at another speed?  try: --baud N",
+            n_bytes=n_bytes,
+        )
+    hint = "" if settings.asks else "some devices speak only when asked; to write a question to it: --ask"
+    return PortFind(port=port, name=name, state=PortState.SILENT, detail="nothing came", hint=hint)
+
+
+async def _listen_at_every_line(
+    serial: SerialPort, settings: ProbeSettings, clock: Clock
+) -> tuple[Recognised | None, int]:
+    """Return the device, if one of the lines makes sense of what comes, and how many bytes came in all."""
+    heard = await _listen(serial, clock, settings.patience_s, is_enough=lambda data: len(data) > 0)
+    n_bytes = len(heard)
+    if not (n_bytes or settings.asks):
+        return None, 0
+    for at, line in enumerate(settings.lines):
+        if at:
+            await serial.retune(line.baud, line.parity, line.stop_bits)
+            heard = b""
+        if n_bytes:
+            more = await _listen(serial, clock, settings.window_s, is_enough=_is_known(heard))
+            n_bytes += len(more)
+            heard += more
+        elif settings.asks:
+            heard = await _ask(serial, line, settings.window_s, clock)
+            n_bytes += len(heard)
+        device = recognise(heard)
+        if device is not None:
+            is_other_speed = device.driver == BRIDGE and line not in LINES
+            return (replace(device, line=line) if is_other_speed else device), n_bytes
+    return None, n_bytes
+
+
+async def _introduced(serial: SerialPort, device: Recognised, settings: ProbeSettings, clock: Clock) -> Recognised:
+    """Return `device` with who it says it is; to ask a device of our own protocol does no harm."""
+    if device.words != KINDS[BRIDGE].words:
+        return device
+    await serial.write(questions(BRIDGE_LINE)[0].data)
+    heard = await _listen(serial, clock, settings.window_s, is_enough=lambda data: bridge_words(data) != "")
+    return replace(device, words=bridge_words(heard) or device.words)
+
+
+async def _ask(serial: SerialPort, line: LineSettings, window_s: float, clock: Clock) -> bytes:
+    """Return what is answered to the questions of the devices of `line`, one after the other."""
+    heard = b""
+    for question in questions(line):
+        await serial.write(question.data)
+        heard += await _listen(serial, clock, window_s, is_enough=_is_known(heard))
+        if recognise(heard) is not None:
+            break
+    return heard
+
+
+def _is_known(before: bytes) -> Callable[[bytes], bool]:
+    return lambda data: recognise(before + data) is not None
+
+
+async def _listen(serial: SerialPort, clock: Clock, for_s: float, *, is_enough: Callable[[bytes], bool]) -> bytes:
+    """Return what comes within `for_s` seconds, or until it is enough.
+
+    Raises
+    ------
+    TransportError
+        If the port goes away meanwhile.
+    """
+    heard = bytearray()
+
+    async def read() -> None:
+        async for chunk in serial.chunks():
+            heard.extend(chunk.data)
+            if is_enough(bytes(heard)):
+                return
+
+    reading = asyncio.create_task(read(), name="scan-read")
+    waiting = asyncio.create_task(clock.sleep(for_s), name="scan-wait")
+    try:
+        await asyncio.wait({reading, waiting}, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for task in (reading, waiting):
+            task.cancel()
+        results = await asyncio.gather(reading, waiting, return_exceptions=True)
+    if isinstance(results[0], TransportError):
+        raise results[0]
+    return bytes(heard)
+
+
+def _failed(port: PortInfo, name: str, error: TransportError) -> PortFind:
+    state = {
+        TransportFault.BUSY: PortState.IN_USE,
+        TransportFault.PERMISSION: PortState.NOT_PERMITTED,
+    }.get(error.reason, PortState.FAILED)
+    return PortFind(port=port, name=name, state=state, detail=str(error), hint=error.hint)
