@@ -40,6 +40,8 @@ NS_PER_S = 1_000_000_000
 
 _MAX_CHOICES = 32  # combinations tried before a stream is left alone for `give_up_s`
 _MAX_PARAMETERS = 1024  # of settings that come in several answers; real ones have less than 100
+_UNANSWERED = "unanswered"
+_MANY = 3  # requests without an answer, after which a person is told
 _UNSUPPORTED = {ControlError.BAD_OPERATION, ControlError.BAD_TYPE, ControlError.NOT_SUPPORTED}
 _BLAMED = {
     ControlError.BAD_RESOLUTION: Setting.RESOLUTION,
@@ -113,7 +115,8 @@ class _Stream:
         self.choices: list[dict[Setting, int]] = []
         self.setup: StreamSetup | None = None
         self.n_already = 0
-        self.problem: ControlError | None = None
+        self.n_unanswered = 0
+        self.problem: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -166,8 +169,11 @@ class PolarDialogue:
         stream = self._streams.get(measurement)
         return stream.setup if stream else None
 
-    def problem(self, measurement: MeasurementType) -> ControlError | None:
-        """Return why a wanted stream does not run although the sensor has it; None where it runs or may soon."""
+    def problem(self, measurement: MeasurementType) -> str | None:
+        """Return why a wanted stream does not run; None where it runs, may soon, or is not among the features.
+
+        The error's name in lower case, such as ``in-charger``; ``unanswered`` when three requests were not answered.
+        """
         stream = self._streams.get(measurement)
         return stream.problem if stream else None
 
@@ -211,10 +217,12 @@ class PolarDialogue:
             stream.parameters += response.parameters
             return
         self._question = None
+        stream.n_unanswered = 0
+        stream.problem = None if stream.problem == _UNANSWERED else stream.problem
         if response.error is ControlError.MTU_TOO_SMALL:
             self._wait(stream, at_ns, self._settings.retry_s)
         elif response.error in _UNSUPPORTED and question.operation is not Operation.STOP:
-            stream.phase, stream.problem = Phase.UNSUPPORTED, response.error
+            stream.phase, stream.problem = Phase.UNSUPPORTED, _word(response.error)
         elif question.operation is Operation.GET_SETTINGS:
             self._hear_settings(question.measurement, stream, response, at_ns)
         elif question.operation is Operation.START:
@@ -226,7 +234,7 @@ class PolarDialogue:
     def _hear_settings(self, measurement: MeasurementType, stream: _Stream, response: Response, at_ns: int) -> None:
         offered = decode_settings(stream.parameters + response.parameters)
         if response.error is not ControlError.SUCCESS or isinstance(offered, Rejected):
-            stream.problem = response.error if response.error is not ControlError.SUCCESS else ControlError.UNKNOWN
+            stream.problem = "settings" if response.error is ControlError.SUCCESS else _word(response.error)
             self._wait(stream, at_ns, self._settings.give_up_s)
             return
         wishes = self._settings.preferred.get(measurement, {})
@@ -251,7 +259,7 @@ class PolarDialogue:
         elif error is ControlError.BAD_PARAMETER or error in _BLAMED:
             self._choose_other(stream, error, at_ns)
         else:
-            stream.problem = error
+            stream.problem = _word(error)
             self._wait(stream, at_ns, self._settings.give_up_s)
 
     def _choose_other(self, stream: _Stream, error: ControlError, at_ns: int) -> None:
@@ -262,7 +270,7 @@ class PolarDialogue:
         else:
             stream.choices = [each for each in stream.choices if each.get(blamed) != refused[blamed]]
         if not stream.choices:
-            stream.phase, stream.problem = Phase.UNASKED, error
+            stream.phase, stream.problem = Phase.UNASKED, _word(error)
             self._wait(stream, at_ns, self._settings.give_up_s)
 
     # --- what is said ---------------------------------------------------------------------------------------
@@ -278,6 +286,9 @@ class PolarDialogue:
             self._question = None
             stream = self._streams.pop(question.measurement)
             stream.parameters = b""
+            stream.n_unanswered += 1
+            if stream.n_unanswered >= _MANY:
+                stream.problem = _UNANSWERED
             self._streams[question.measurement] = stream  # at the end: the others first
         if self._features is None and now_ns - self._begun_at_ns < self._settings.features_timeout_s * NS_PER_S:
             return None
@@ -321,6 +332,10 @@ class PolarDialogue:
 
     def _wait(self, stream: _Stream, at_ns: int, wait_s: float) -> None:
         stream.not_before_ns = at_ns + round(wait_s * NS_PER_S)
+
+
+def _word(error: ControlError) -> str:
+    return error.name.lower().replace("_", "-")
 
 
 def choices(offered: Offered, wishes: Mapping[Setting, int]) -> list[dict[Setting, int]]:

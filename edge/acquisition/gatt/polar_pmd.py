@@ -19,7 +19,7 @@ from dataclasses import dataclass, replace
 
 from edge.acquisition.decoder import DecoderCounters
 from edge.acquisition.gatt.plan import GattPlan
-from edge.acquisition.gatt.polar_control import CONTROL, DATA, SERVICE, ControlError, Setting, decode_control
+from edge.acquisition.gatt.polar_control import CONTROL, DATA, SERVICE, Setting, decode_control
 from edge.acquisition.gatt.polar_dialogue import DialogueSettings, PolarDialogue
 from edge.acquisition.gatt.polar_frames import (
     MeasurementType,
@@ -29,7 +29,7 @@ from edge.acquisition.gatt.polar_frames import (
     UnknownFrame,
     decode_frame,
 )
-from edge.acquisition.gatt.polar_streams import SAMPLED, PolarStream
+from edge.acquisition.gatt.polar_streams import SAMPLED, PolarStream, StreamOutcome
 from edge.acquisition.gatt.profiles import ProfileDecoder, ProfileItem, ProfileSettings, profile_plan
 from edge.acquisition.gatt.rejected import Rejected
 from edge.messages import (
@@ -41,6 +41,7 @@ from edge.messages import (
     RrIntervals,
     SensorIdentity,
     SensorStatus,
+    StreamInfo,
 )
 
 STREAMS = {measurement.name.lower(): measurement for measurement in MeasurementType}
@@ -135,7 +136,7 @@ class PolarDecoder:
     def _forget(self) -> None:
         self._offset = 0
         self._identity: SensorIdentity | None = None
-        self._problems: dict[MeasurementType, ControlError] = {}
+        self._problems: dict[MeasurementType, str] = {}  # as told on this link; empty: it runs
         self._streams = {
             measurement: PolarStream(self._settings.sensor, name, measurement)
             for name, measurement in STREAMS.items()
@@ -165,11 +166,11 @@ class PolarDecoder:
             case _:
                 out = self._profile(item)
         self._offset += len(item.data)
-        return out
+        return [*self._problem_changes(item.received_at_ns), *self._stream_changes(item.received_at_ns), *out]
 
     def flush(self) -> list[PolarItem]:
-        """Return nothing: a notification is whole or does not come."""
-        return []
+        """Return the frames that wait for their rate to be known; otherwise a notification is whole or does not come."""
+        return [item for stream in self._streams.values() for item in self._counted(stream.release())]
 
     def reset(self, reason: str) -> None:
         """Forget the sensor: the link ended, and its streams with it."""
@@ -216,12 +217,15 @@ class PolarDecoder:
         stream.start(setup)
         outcome = stream.take(frame, item.received_at_ns)
         if outcome.dropped is not None:
-            return [self._corrupt(outcome.dropped, item)]
+            return [*self._counted(outcome), self._corrupt(outcome.dropped, item)]
         self._dialogue.hear_data(frame.measurement, item.received_at_ns)
         self._n_frames += 1
+        return self._counted(outcome)
+
+    def _counted(self, outcome: StreamOutcome) -> list[PolarItem]:
         self._n_lost_frames += outcome.n_lost_frames
         self._n_lost_samples += outcome.n_lost_samples
-        self._n_clock_jumps += outcome.is_jump
+        self._n_clock_jumps += outcome.n_jumps
         return list(outcome.items)
 
     def _intervals(self, frame: PulseIntervals, item: Chunk) -> list[PolarItem]:
@@ -274,57 +278,63 @@ class PolarDecoder:
             setup = self._dialogue.setup(measurement)
             if setup is not None:
                 stream.start(setup)
-        return [*self._problem_changes(item.received_at_ns), *self._identities(self._identity, item.received_at_ns)]
+        return []
 
     def _problem_changes(self, at_ns: int) -> list[SensorStatus]:
-        """Return what changed about streams that the sensor has and does not start."""
-        out = []
-        for name, measurement in STREAMS.items():
-            problem, known = self._dialogue.problem(measurement), self._problems.pop(measurement, None)
-            if problem is not None:
-                self._problems[measurement] = problem
-            if problem != known:
-                out += [self._status(name, known, at_ns, is_active=False)] if known is not None else []
-                out += [self._status(name, problem, at_ns, is_active=True)] if problem is not None else []
-        return out
+        """Return what changed about streams that the sensor has and does not start.
 
-    def _status(self, stream: str, problem: ControlError, at_ns: int, *, is_active: bool) -> SensorStatus:
-        return SensorStatus(
-            sensor=self._settings.sensor,
-            stream=stream,
-            condition="device-error",
-            is_active=is_active,
-            at_ns=at_ns,
-            detail=problem.name.lower().replace("_", "-"),
-        )
+        That a stream runs is told once on every link: the last one may have ended while it did not.
+        """
+        out = []
+        running = self._dialogue.running
+        for name, measurement in STREAMS.items():
+            problem = self._dialogue.problem(measurement)
+            if problem is None and measurement not in running:
+                continue
+            word = problem or ""
+            if self._problems.get(measurement) == word:
+                continue
+            self._problems[measurement] = word
+            out.append(
+                SensorStatus(
+                    sensor=self._settings.sensor,
+                    stream=name,
+                    condition="device-error",
+                    is_active=problem is not None,
+                    at_ns=at_ns,
+                    detail=word,
+                )
+            )
+        return out
 
     def _profile(self, item: Chunk) -> list[PolarItem]:
         """Return what the common profiles say: rate, intervals, battery, and who the sensor is."""
         out: list[PolarItem] = []
         for found in self._profiles.push(item):
             if isinstance(found, SensorIdentity):
-                out += self._identities(found, item.received_at_ns)
+                self._identity = replace(found, streams=self._infos())
+                out.append(self._identity)
             elif isinstance(found, Corrupt):
                 out.append(replace(found, offset=self._offset))
             else:
                 out.append(found)
         return out
 
-    def _identities(self, told: SensorIdentity | None, at_ns: int) -> list[SensorIdentity]:
-        """Return who the sensor is, `told` by the profiles, with its streams; nothing if that is known."""
-        infos = tuple(stream.info for stream in self._streams.values())
-        streams = tuple(info for info in infos if info is not None)
+    def _stream_changes(self, at_ns: int) -> list[SensorIdentity]:
+        """Return who the sensor is once more, when a stream was started or turned out to have another rate."""
+        infos = self._infos()
         known = self._identity
-        if told is known and streams == (known.streams if known else ()):
+        if infos == (known.streams if known else ()):
             return []
-        self._identity = replace(told or self._nobody(), streams=streams, at_ns=at_ns)
+        nobody = SensorIdentity(
+            sensor=self._settings.sensor, device_id="", model="", firmware="", boot_id=0, streams=(), at_ns=at_ns
+        )
+        self._identity = replace(known or nobody, streams=infos, at_ns=at_ns)
         return [self._identity]
 
-    def _nobody(self) -> SensorIdentity:
-        """Return the identity of a sensor that names neither itself nor its maker."""
-        return SensorIdentity(
-            sensor=self._settings.sensor, device_id="", model="", firmware="", boot_id=0, streams=(), at_ns=0
-        )
+    def _infos(self) -> tuple[StreamInfo, ...]:
+        infos = (stream.info for stream in self._streams.values())
+        return tuple(info for info in infos if info is not None)
 
     def _corrupt(self, reason: str, item: Chunk) -> Corrupt:
         self._n_corrupt[reason] += 1

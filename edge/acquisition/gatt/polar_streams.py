@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from itertools import pairwise
 
 import numpy as np
 
@@ -16,6 +17,7 @@ from edge.acquisition.gatt.polar_frames import MeasurementType, Samples
 from edge.acquisition.gatt.polar_timing import Dropped, FrameClock
 from edge.messages import Channel, ChannelKind, DeviceBlock, Gap, StreamInfo
 
+_NS_PER_S = 1_000_000_000
 STANDARD_GRAVITY = 9.80665
 """m/s2 in one g, exact by definition."""
 
@@ -39,6 +41,13 @@ _CHANNELS: Mapping[MeasurementType, tuple[Channel, ...]] = {
     MeasurementType.MAGNETOMETER: tuple(Channel(name=axis, kind=ChannelKind.OTHER, unit="G") for axis in "XYZ"),
 }
 
+_PPG_RATES_HZ = (22.0, 28.0, 44.0, 55.0, 135.0, 176.0)
+"""Rates that optical sensors of the maker have (its product pages and known issues)."""
+_HELD_FRAMES = 3
+_MOST_HELD_FRAMES = 6
+_RATE_TOLERANCE = 0.025
+"""A true rate may be off by 1 %, and the first steps of a session by as much again."""
+
 SAMPLED = frozenset(_CHANNELS)
 """Measurements that are sampled at a rate; pulse intervals are not."""
 
@@ -52,7 +61,7 @@ class StreamOutcome:
     """Why the frame was not used; None where it was."""
     n_lost_samples: int = 0
     n_lost_frames: int = 0
-    is_jump: bool = False
+    n_jumps: int = 0
 
 
 class PolarStream:
@@ -73,7 +82,9 @@ class PolarStream:
         self._name = name
         self._measurement = measurement
         self._channels = _CHANNELS[measurement]
+        self._asked_rate_hz: float | None = None
         self._rate_hz: float | None = None
+        self._held: list[tuple[Samples, int]] | None = None  # frames that wait until the rate is known; None: it is
         self._factor: float | None = None
         self._n_starts: int | None = None
         self._is_restart = False
@@ -96,12 +107,51 @@ class PolarStream:
         self._factor = setup.factor
         self._channels = _channels(self._measurement, setup.chosen.get(Setting.RANGE))
         rate_hz = float(setup.chosen.get(Setting.SAMPLE_RATE) or _DEFAULT_RATE_HZ.get(self._measurement, 0.0))
-        if rate_hz and rate_hz != self._rate_hz:
-            self._rate_hz = rate_hz
-            self._clock = FrameClock(rate_hz, self._clock.next_sequence if self._clock else 0)
+        if rate_hz and rate_hz != self._asked_rate_hz:
+            self._asked_rate_hz = rate_hz
+            self._held = [] if self._measurement is MeasurementType.PPG else None
+            self._set_rate(rate_hz)
 
     def take(self, frame: Samples, received_at_ns: int) -> StreamOutcome:
-        """Return the samples of `frame` in physical units, after the gap that a jump of the device's clock leaves."""
+        """Return the samples of `frame` in physical units, after the gap that a jump of the device's clock leaves.
+
+        The first frames of a pulse wave come together with a later one: Verity Sense before firmware 2.1 says 135 Hz
+        and sends 55, an OH1 says 130 Hz and sends 135 (the maker's known issues), so the rate is seen first.
+        """
+        if self._clock is None or self._rate_hz is None:
+            return StreamOutcome(dropped="not-started")
+        if self._held is None:
+            return self._place(frame, received_at_ns)
+        if any(frame.time_ns == held.time_ns for held, _ in self._held):
+            return StreamOutcome(dropped="duplicate")
+        is_backward = bool(self._held) and frame.time_ns < self._held[-1][0].time_ns
+        self._held.append((frame, received_at_ns))
+        if is_backward:
+            return self.release()  # nothing to be learnt; `FrameClock` knows what it is
+        rate_hz = true_rate_hz(self._rate_hz, [held for held, _ in self._held])
+        if rate_hz is None and len(self._held) < _MOST_HELD_FRAMES:
+            return StreamOutcome()
+        if rate_hz is not None and rate_hz != self._rate_hz:
+            self._set_rate(rate_hz)
+        return self.release()
+
+    def release(self) -> StreamOutcome:
+        """Return the frames that wait for the rate to be known, with the rate as it is: the link ends, or it is."""
+        held, self._held = self._held or [], None
+        outcomes = [self._place(frame, received_at_ns) for frame, received_at_ns in held]
+        return StreamOutcome(
+            items=tuple(item for outcome in outcomes for item in outcome.items),
+            dropped=outcomes[-1].dropped if outcomes else None,
+            n_lost_samples=sum(outcome.n_lost_samples for outcome in outcomes),
+            n_lost_frames=sum(outcome.n_lost_frames for outcome in outcomes),
+            n_jumps=sum(outcome.n_jumps for outcome in outcomes),
+        )
+
+    def _set_rate(self, rate_hz: float) -> None:
+        self._rate_hz = rate_hz
+        self._clock = FrameClock(rate_hz, self._clock.next_sequence if self._clock else 0)
+
+    def _place(self, frame: Samples, received_at_ns: int) -> StreamOutcome:
         clock = self._clock
         if clock is None or self._rate_hz is None:
             return StreamOutcome(dropped="not-started")
@@ -128,7 +178,7 @@ class PolarStream:
             items=(*items, block),
             n_lost_samples=placed.n_lost_samples,
             n_lost_frames=placed.n_lost_frames,
-            is_jump=placed.is_jump,
+            n_jumps=int(placed.is_jump),
         )
 
     def _gap(self, received_at_ns: int) -> Gap:
@@ -165,3 +215,21 @@ def _channels(measurement: MeasurementType, range_: int | None) -> tuple[Channel
         return channels
     limit = range_ * STANDARD_GRAVITY
     return tuple(replace(channel, minimum=-limit, maximum=limit) for channel in channels)
+
+
+def true_rate_hz(said_hz: float, frames: list[Samples]) -> float | None:
+    """Return the rate of a pulse wave whose sensor says `said_hz`, from its first frames; None while they do not tell.
+
+    A loss makes a step longer, never shorter: the shortest two that agree are the rate.
+    """
+    if len(frames) < _HELD_FRAMES:
+        return None
+    periods_ns = sorted((b.time_ns - a.time_ns) / len(b.counts) for a, b in pairwise(frames))
+    shortest_ns, second_ns = periods_ns[:2]
+    if shortest_ns <= 0 or second_ns > shortest_ns * (1 + 2 * _RATE_TOLERANCE):
+        return None
+    seen_hz = 2 * _NS_PER_S / (shortest_ns + second_ns)
+    if abs(said_hz / seen_hz - 1) <= _RATE_TOLERANCE:
+        return said_hz
+    known_hz = min(_PPG_RATES_HZ, key=lambda rate_hz: abs(rate_hz - seen_hz))
+    return known_hz if abs(known_hz / seen_hz - 1) <= _RATE_TOLERANCE else None

@@ -114,7 +114,7 @@ def test_without_features_every_stream_is_asked_for():
     talk.hear("F0 02 00 00 00")
 
     assert talk.asked(within_s=5) is None
-    assert talk.dialogue.problem(MeasurementType.PPG) is ControlError.NOT_SUPPORTED
+    assert talk.dialogue.problem(MeasurementType.PPG) == "not-supported"
 
 
 def test_settings_may_come_in_several_answers():
@@ -172,7 +172,7 @@ def test_stream_with_every_combination_refused_is_left_alone_for_a_while():
 
     talk.hear("F0 02 00 07 00")
 
-    assert talk.dialogue.problem(MeasurementType.ECG) is ControlError.BAD_RESOLUTION
+    assert talk.dialogue.problem(MeasurementType.ECG) == "bad-resolution"
     assert talk.asked(within_s=59) is None
     assert talk.asked(within_s=2) == "01 00"
     talk.hear(response_bytes(1, 0, parameters=settings_bytes(ECG_OFFER)))
@@ -210,6 +210,20 @@ def test_lost_answer_is_asked_for_again():
     assert talk.asked() == "02 02 00 01 c8 00 01 01 10 00 02 01 08 00"
     talk.hear("F0 02 02 00 00")
     assert talk.asked() == "01 00"
+
+
+def test_silent_control_point_is_told():
+    """After three requests without an answer a person should know; the next answer takes it back."""
+    talk = Talk(MeasurementType.ECG)
+    talk.dialogue.hear(H10, 0)
+
+    for _ in range(3):
+        assert talk.asked(within_s=6) == "01 00"
+        assert talk.dialogue.problem(MeasurementType.ECG) is None
+    assert talk.asked(within_s=6) == "01 00"
+    assert talk.dialogue.problem(MeasurementType.ECG) == "unanswered"
+    talk.hear(response_bytes(1, 0, parameters=settings_bytes(ECG_OFFER)))
+    assert talk.dialogue.problem(MeasurementType.ECG) is None
 
 
 def test_stream_that_the_sensor_stops_is_started_again():
@@ -290,7 +304,7 @@ def test_sensor_in_its_charger_is_asked_again_later():
 
     talk.hear("F0 02 00 0D 00")
 
-    assert talk.dialogue.problem(MeasurementType.ECG) is ControlError.IN_CHARGER
+    assert talk.dialogue.problem(MeasurementType.ECG) == "in-charger"
     assert talk.asked(within_s=59) is None
     assert talk.asked(within_s=2) == "02 00 00 01 82 00 01 01 0e 00"
 

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from edge.acquisition.gatt.plan import assigned
-from edge.acquisition.gatt.polar_control import CONTROL, DATA, ControlError, response_bytes, stopped_bytes
+from edge.acquisition.gatt.polar_control import CONTROL, DATA, ControlError, Setting, response_bytes, stopped_bytes
 from edge.acquisition.gatt.polar_frames import (
     UNSET_CLOCK_NS,
     MeasurementType,
@@ -126,6 +126,49 @@ def test_pulse_wave_has_three_colours_of_one_kind_and_the_ambient_light():
     assert block.values.tolist() == counts.tolist()
     assert block.nominal_rate_hz == 55.0
     assert [each.kind for each in block.channels] == [ChannelKind.PPG] * 3 + [ChannelKind.OTHER]
+
+
+def ppg_frame(k: int, rate_hz: float, n_samples: int = 50) -> Chunk:
+    """Return the k-th frame of a pulse wave that counts its samples."""
+    counts = np.arange(k * n_samples, (k + 1) * n_samples, dtype=np.int64)[:, None] * np.ones(4, dtype=np.int64)
+    last_ns = round((k * n_samples + n_samples - 1) / rate_hz * NS_PER_S)
+    line = frame_bytes(MeasurementType.PPG, UNSET_CLOCK_NS + last_ns, counts, is_compressed=True)
+    return notification(line, last_ns + NS_PER_S // 50)
+
+
+def verity_that_says(rate_hz: int) -> SimulatedPolar:
+    ppg = {**VERITY_OFFERS[MeasurementType.PPG], Setting.SAMPLE_RATE: (rate_hz,)}
+    return SimulatedPolar(offers={MeasurementType.PPG: ppg})
+
+
+@pytest.mark.parametrize(("said_hz", "true_hz"), [(135, 55.0), (130, 135.0), (55, 55.0), (135, 135.0), (55, 28.0)])
+@pytest.mark.parametrize("error", [-0.01, 0.0, 0.0013, 0.01])
+@pytest.mark.parametrize("missing", [{}, {1}, {2}, {4, 5}])
+def test_pulse_wave_has_the_rate_that_it_has_not_the_one_that_is_said(said_hz, true_hz, error, missing):
+    """Verity Sense before firmware 2.1 says 135 Hz and sends 55; an OH1 says 130 Hz and sends 135."""
+    decoder = started(verity_that_says(said_hz), streams=("ppg",))
+    rate_hz = true_hz * (1 + error)
+
+    items = pushed(decoder, [ppg_frame(k, rate_hz) for k in range(30) if k not in missing])
+
+    blocks = of_kind(DeviceBlock, items)
+    assert {block.nominal_rate_hz for block in blocks} == {true_hz}
+    assert [block.sequence for block in blocks] == [50 * k for k in range(30) if k not in missing]
+    assert decoder.counters.n_lost_samples == 50 * len(missing)
+    told = [each.streams[0].nominal_rate_hz for each in of_kind(SensorIdentity, items)]
+    assert told == ([true_hz] if said_hz != true_hz else [])
+
+
+def test_first_frames_of_a_pulse_wave_are_not_kept_when_the_link_ends():
+    """They wait for their rate to be seen; the end of the link releases them."""
+    decoder = started(verity_that_says(55), streams=("ppg",))
+    waiting = pushed(decoder, [ppg_frame(0, 55.0), ppg_frame(0, 55.0), ppg_frame(1, 55.0)])
+
+    released = decoder.flush()
+
+    assert of_kind(DeviceBlock, waiting) == []
+    assert [block.sequence for block in released] == [0, 50]
+    assert decoder.counters.n_corrupt == {"duplicate": 1}
 
 
 def interval(interval_ms: int, error_ms: int = 5, *, is_blocked: bool = False, has_contact: bool | None = True):
