@@ -1,4 +1,4 @@
-"""The virtual sensor on a real serial line: a pseudo-terminal under a stable path that any serial program can open.
+"""A virtual sensor on a real serial line: a pseudo-terminal under a stable path that any serial program can open.
 
 A pty has no baud rate and buffers what nobody reads; a UART has neither mercy.  So nothing is written while no
 program has the port open, what does not fit is dropped, and both are counted.  Pulling the cable closes the
@@ -17,16 +17,49 @@ import select
 import termios
 import tty
 from pathlib import Path
+from typing import Protocol
 
 from edge.clock import NS_PER_S, Clock
 from edge.errors import TransportError, TransportFault
-from firmware_bridge.virtual.device import VirtualSensor
+from firmware_bridge.virtual.scenario import Scenario
 
 _log = logging.getLogger(__name__)
 
 PERIOD_S = 0.02
 """How often bytes go either way: a fifth of a packet."""
 _READ_BYTES = 4096
+
+
+class LineDevice(Protocol):
+    """What can be put on a line: `device.VirtualSensor`, and the devices of ``devices/``."""
+
+    @property
+    def scenario(self) -> Scenario:
+        """What is acted out."""
+        ...
+
+    @property
+    def story_ns(self) -> int:
+        """Where in the story the device is."""
+        ...
+
+    @property
+    def is_connected(self) -> bool:
+        """Whether the cable is in."""
+        ...
+
+    @property
+    def is_finished(self) -> bool:
+        """Whether the story is over."""
+        ...
+
+    def advance(self, to_ns: int) -> bytes:
+        """Return the bytes that reach the host until `to_ns` after switching on."""
+        ...
+
+    def receive(self, data: bytes) -> bytes:
+        """Return the answer to bytes from the host, as far as it arrives at once."""
+        ...
 
 
 class PtyPort:
@@ -132,12 +165,12 @@ class PtyPort:
                 os.close(slave)
 
 
-async def serve(sensor: VirtualSensor, link_path: str | Path, clock: Clock, stop: asyncio.Event) -> int:
+async def serve(sensor: LineDevice, link_path: str | Path, clock: Clock, stop: asyncio.Event) -> int:
     """Offer `sensor` at `link_path` until `stop` is set or its story is over.
 
     Parameters
     ----------
-    sensor : VirtualSensor
+    sensor : LineDevice
         Advanced in step with `clock`; its time zero is the moment of the call.
     link_path : str or pathlib.Path
         Where clients find the port.
