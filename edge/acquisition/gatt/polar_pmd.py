@@ -14,6 +14,7 @@ The maker's licence for its SDK excludes medical use; nothing of it is used here
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from dataclasses import dataclass, replace
 
@@ -58,8 +59,6 @@ POLAR_PLAN = GattPlan(
     name_prefix="Polar ",
 )
 """How a Polar sensor is used.  It advertises the heart-rate service only, so it is recognised by its name."""
-
-_NS_PER_MS = 1_000_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -229,19 +228,25 @@ class PolarDecoder:
         return list(outcome.items)
 
     def _intervals(self, frame: PulseIntervals, item: Chunk) -> list[PolarItem]:
-        """Return each run of believable intervals; one that is left out separates two runs."""
+        """Return the intervals; one that is not to be used leaves NaN, so that its neighbours do not seem adjacent."""
         out: list[PolarItem] = []
-        run: list[float] = []
-        later_ms = sum(each.interval_ms for each in frame.intervals)
+        intervals_ms: list[float] = []
         for each in frame.intervals:
             reason = self._doubt(each)
-            if reason is None:
-                run.append(float(each.interval_ms))
-            else:
-                out += [*self._rr(run, later_ms, item), self._corrupt(reason, item)]
-                run = []
-            later_ms -= each.interval_ms
-        return [*out, *self._rr(run, 0, item)]
+            intervals_ms.append(float(each.interval_ms) if reason is None else math.nan)
+            if reason is not None:
+                out.append(self._corrupt(reason, item))
+        if all(map(math.isnan, intervals_ms)):
+            return out
+        return [
+            *out,
+            RrIntervals(
+                sensor=self._settings.sensor,
+                intervals_ms=tuple(intervals_ms),
+                received_at_ns=item.received_at_ns,
+                is_worn=None,  # optical sensors report contact lying on a table
+            ),
+        ]
 
     def _doubt(self, interval: PulseInterval) -> str | None:
         """Return why an interval is not to be used: the maker's own advice, and what is no interval at all."""
@@ -250,18 +255,6 @@ class PolarDecoder:
         if not interval.interval_ms or interval.error_ms > self._settings.max_interval_error_ms:
             return "interval"
         return None
-
-    def _rr(self, run: list[float], later_ms: int, item: Chunk) -> list[PolarItem]:
-        if not run:
-            return []
-        return [
-            RrIntervals(
-                sensor=self._settings.sensor,
-                intervals_ms=tuple(run),
-                received_at_ns=item.received_at_ns - later_ms * _NS_PER_MS,
-                is_worn=None,  # optical sensors report contact lying on a table
-            )
-        ]
 
     # --- everything else ------------------------------------------------------------------------------------
 

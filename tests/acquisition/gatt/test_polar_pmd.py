@@ -197,18 +197,27 @@ def test_pulse_intervals_are_passed_on_with_the_time_of_the_last():
         (interval(0), "interval"),
     ],
 )
-def test_interval_that_the_sensor_doubts_separates_two_runs(doubtful, reason):
-    """It is counted, not passed on; the run before it ended that much earlier."""
+def test_interval_that_the_sensor_doubts_leaves_a_hole(doubtful, reason):
+    """It is counted and not passed on; its neighbours do not seem to follow each other."""
     decoder = started(SimulatedPolar(offers=dict(VERITY_OFFERS)), streams=("ppi",))
-    at_ns = 9 * NS_PER_S
 
-    items = decoder.push(notification(interval_frame_bytes(0, (interval(700), doubtful, interval(800))), at_ns))
+    items = decoder.push(notification(interval_frame_bytes(0, (interval(700), doubtful, interval(800))), 9))
 
-    before, after = of_kind(RrIntervals, items)
-    assert (before.intervals_ms, after.intervals_ms) == ((700.0,), (800.0,))
-    assert before.received_at_ns == at_ns - (doubtful.interval_ms + 800) * 1_000_000
-    assert after.received_at_ns == at_ns
+    (found,) = of_kind(RrIntervals, items)
+    assert found.intervals_ms == pytest.approx((700.0, float("nan"), 800.0), nan_ok=True)
+    assert found.received_at_ns == 9
     assert decoder.counters.n_corrupt == {reason: 1}
+
+
+def test_intervals_that_are_all_doubted_are_none():
+    """While the wearer moves, nothing comes but the count."""
+    decoder = started(SimulatedPolar(offers=dict(VERITY_OFFERS)), streams=("ppi",))
+    moving = interval(900, is_blocked=True)
+
+    items = decoder.push(notification(interval_frame_bytes(0, (moving, moving))))
+
+    assert of_kind(RrIntervals, items) == []
+    assert decoder.counters.n_corrupt == {"blocked": 2}
 
 
 def test_heart_rate_and_battery_come_besides():
