@@ -28,7 +28,7 @@ from bumble.device import Advertisement, Connection, Device, Peer
 from bumble.hci import Address
 
 from firmware_bridge.virtual.ble.hearing import full_uuid, heard, property_names
-from firmware_bridge.virtual.ble.radio import discover_all
+from firmware_bridge.virtual.ble.radio import connect, discover_all
 
 _T = TypeVar("_T")
 _OUR_MTU = 517
@@ -148,8 +148,8 @@ class _Client(BaseBleakClient):
         address = self._device.details if isinstance(self._device, BLEDevice) else Address(self.address)
         async with asyncio.timeout(self._timeout), self._central.connecting:
             try:
-                connection = await self._central.device.connect(address, timeout=self._timeout * 0.9)
-            except core.TimeoutError:
+                connection = await connect(self._central.device, address, self._timeout * 0.9)
+            except TimeoutError:
                 message = f"Device with address {self.address} was not found."
                 raise BleakDeviceNotFoundError(self.address, message) from None
             except (ProtocolError, hci.HCI_Error) as error:

@@ -16,7 +16,7 @@ from dbus_fast import Variant
 from firmware_bridge.virtual.ble import bluez_gatt
 from firmware_bridge.virtual.ble.bluez_gatt import GattObjects, att_error
 from firmware_bridge.virtual.ble.object_server import Call, DbusError, MethodEntry, Reply
-from firmware_bridge.virtual.ble.radio import discover_all
+from firmware_bridge.virtual.ble.radio import connect, discover_all
 
 if TYPE_CHECKING:
     from firmware_bridge.virtual.ble.emulated_bluez import EmulatedBluez
@@ -255,6 +255,7 @@ class EmulatedDevice:
     async def _make_link(self) -> None:
         """Wait until the device is heard, then connect: several devices may be waited for at once."""
         bluez = self.bluez
+        bluez.has_heard(self.address)  # before now does not count
         while True:
             bluez.wanted.add(self.address)
             bluez.heard.clear()
@@ -265,15 +266,15 @@ class EmulatedDevice:
                 await asyncio.sleep(0)
             async with bluez.connecting:
                 try:
-                    connection = await bluez.central.connect(self._peer_address, timeout=_LINK_TIMEOUT_S)
+                    connection = await connect(bluez.central, self._peer_address, _LINK_TIMEOUT_S)
                     break
-                except core.TimeoutError:  # it went silent again
+                except TimeoutError:  # it went silent again
                     continue
         self._linked(connection)
 
     def _linked(self, connection: Connection) -> None:
         self.connection = connection
-        connection.on(Connection.EVENT_DISCONNECTION, self._link_ended)
+        connection.on(Connection.EVENT_DISCONNECTION, self.link_ended)
         self.bluez.server.change(self.path, DEVICE, {"Connected": Variant("b", True)}, gone=("RSSI",))
         self.bluez.server.spawn(self._resolve(connection))
 
@@ -296,8 +297,11 @@ class EmulatedDevice:
             self.path, DEVICE, {"UUIDs": Variant("as", uuids), "ServicesResolved": Variant("b", True)}
         )
 
-    def _link_ended(self, reason: int) -> None:
+    def link_ended(self, reason: int = 0) -> None:
+        """Show that there is no link any more; a second time has no effect."""
         del reason
+        if self.connection is None:
+            return
         self.connection = None
         if self._gatt is not None:
             self._gatt.close()

@@ -155,10 +155,21 @@ class EmulatedBluez:
         await self._stop_everything()
         self.server.change(self.path, ADAPTER, {"Powered": Variant("b", False), "Discovering": Variant("b", False)})
 
-    def unplug(self) -> None:
-        """Pull the adapter: its objects vanish, links end."""
+    def unplug(self, *, tells: bool = True) -> None:
+        """Pull the adapter: links end and its objects vanish.
+
+        Parameters
+        ----------
+        tells : bool
+            Whether "not connected" and "not powered" are announced first, as the kernel's power-off event makes
+            bluetoothd do; when it does not come in time, clients see nothing but objects that vanish.
+        """
         self.is_plugged_in = False
         self._controller.silence()
+        if tells:
+            for device in self.devices.values():
+                device.link_ended()
+            self.server.change(self.path, ADAPTER, {"Powered": Variant("b", False), "Discovering": Variant("b", False)})
         for device in list(self.devices.values()):
             device.forget()
         self.devices.clear()
@@ -293,6 +304,9 @@ class EmulatedBluez:
         if device is None:
             raise DbusError("DoesNotExist", "Does Not Exist")
         await self._delete_bond(device.address)
+        if device.is_connected:  # bluetoothd disconnects first, and everybody is told
+            await self.disconnect(device)
+            device.link_ended()
         self._remove(device)
         if self._on_remedy is not None:
             self._on_remedy(device.address, Remedy.REDISCOVER)

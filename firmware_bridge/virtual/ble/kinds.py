@@ -68,6 +68,8 @@ class WearableSettings:
     """A static random address; empty for one made of kind and serial."""
     needs_bond: bool = False
     """Whether every value asks for an encrypted link."""
+    passkey: int | None = None
+    """Six digits on the sensor's display that have to be entered at the host; None pairs without asking."""
     largest_mtu: int = 247
     """What the sensor answers to an exchange of MTU; 247 fills one packet with Data Length Extension, as most do."""
     ecg_rate_hz: float = TRUE_ECG_RATE_HZ

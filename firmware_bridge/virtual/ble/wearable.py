@@ -125,7 +125,7 @@ class Wearable:
                 self._guard(service)
                 device.add_service(service)
         device.gatt_server.max_mtu = self.settings.largest_mtu
-        device.pairing_config_factory = lambda _: PairingConfig(mitm=False, delegate=PairingDelegate())
+        device.pairing_config_factory = lambda _: pairing(self.settings.passkey)
         device.on(Device.EVENT_CONNECTION, self._connected)
         device.gatt_server.on(device.gatt_server.EVENT_CHARACTERISTIC_SUBSCRIPTION, self._subscribed)
         await device.power_on()
@@ -385,6 +385,24 @@ class Wearable:
             finally:
                 sleeper.cancel()
                 waker.cancel()
+
+
+class _Display(PairingDelegate):
+    """A sensor that shows the same six digits every time."""
+
+    def __init__(self, passkey: int) -> None:
+        super().__init__(io_capability=PairingDelegate.DISPLAY_OUTPUT_ONLY)
+        self._passkey = passkey
+
+    async def generate_passkey(self) -> int:
+        return self._passkey
+
+
+def pairing(passkey: int | None) -> PairingConfig:
+    """Return how a sensor pairs: without asking, or with the digits on its display."""
+    if passkey is None:
+        return PairingConfig(mitm=False, delegate=PairingDelegate())
+    return PairingConfig(mitm=True, delegate=_Display(passkey))
 
 
 async def connection_end(connection: Connection) -> None:
