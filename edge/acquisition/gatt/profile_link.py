@@ -100,7 +100,7 @@ class ProfileLink:
         is_asked : bool
             Whether it came from the device's memory as far as is known; decides where its age is not known.
         """
-        age_s = None if stamp is None else self.clock.age_s(stamp, at_ns)
+        age_s = None if stamp is None else self.clock.hear_stamp(stamp, at_ns)
         device_time = None if stamp is None else stamp.isoformat(timespec="seconds")
         return self.aged(kind, age_s, at_ns, device_time, is_asked=is_asked)
 

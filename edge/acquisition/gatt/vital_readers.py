@@ -45,6 +45,7 @@ class VitalReaders:
     def __init__(self, link: ProfileLink) -> None:
         self._link = link
         self._place = ""
+        self._heard: set[str] = set()  # characteristics that gave a whole measurement on this link
 
     def table(self) -> Mapping[str, Reader]:
         """Return who reads which characteristic."""
@@ -65,6 +66,7 @@ class VitalReaders:
     def forget(self) -> None:
         """Begin a new link."""
         self._place = ""
+        self._heard = set()
 
     def _heart_rate(self, data: bytes, at_ns: int, channel: str) -> Answer:
         measured = parse_heart_rate(data)
@@ -94,6 +96,7 @@ class VitalReaders:
         if (measured.measurement_status or MeasurementStatus(0)) & MeasurementStatus.FROM_STORAGE:
             taken = self._link.aged("continuous_oximetry", None, at_ns, None, is_asked=True)
             return [*oximetry_items(measured, taken)]
+        self._heard.add(channel)
         taken = self._link.now("continuous_oximetry", at_ns)
         return [*self._oximeter_state(measured, at_ns, channel), *oximetry_items(measured, taken)]
 
@@ -106,9 +109,11 @@ class VitalReaders:
             return repeat
         is_stored = bool((measured.measurement_status or MeasurementStatus(0)) & MeasurementStatus.FROM_STORAGE)
         stamp = measured.taken_at.moment if measured.taken_at is not None and measured.is_clock_set else None
-        taken = self._link.taken("spot", stamp, at_ns, is_asked=is_stored)
+        # Beside continuous values a spot check must not outlive them: the probe may be off in a second.
+        kind = "continuous_oximetry" if uuids.OXIMETRY_CONTINUOUS in self._heard else "spot"
+        taken = self._link.taken(kind, stamp, at_ns, is_asked=is_stored)
         if is_stored and not taken.is_stored:
-            taken = self._link.aged("spot", None, at_ns, taken.device_time, is_asked=True)
+            taken = self._link.aged(kind, None, at_ns, taken.device_time, is_asked=True)
         state = [] if taken.is_stored else self._oximeter_state(measured, at_ns, channel)
         return [*state, *oximetry_items(measured, taken)]
 
@@ -137,14 +142,16 @@ class VitalReaders:
         measured = parse_temperature(data)
         if isinstance(measured, Rejected):
             return measured
+        if channel == uuids.INTERMEDIATE_TEMPERATURE:
+            if uuids.TEMPERATURE in self._heard:
+                return []  # the last temperature stands until there is another
+            return [*temperature_items(measured, self._link.now("spot", at_ns), is_final=False)]
         stamp = measured.taken_at.moment if measured.taken_at is not None else None
-        if stamp is not None:
-            repeat = self._link.repeat((channel, data))
-            if repeat is not None:
-                return repeat
-        is_final = channel == uuids.TEMPERATURE
-        taken = self._link.taken("spot", stamp, at_ns)
-        return [*temperature_items(measured, taken, is_final=is_final)]
+        repeat = None if stamp is None else self._link.repeat((channel, data))
+        if repeat is not None:
+            return repeat
+        self._heard.add(channel)
+        return [*temperature_items(measured, self._link.taken("spot", stamp, at_ns), is_final=True)]
 
     def _blood_pressure(self, data: bytes, at_ns: int, channel: str) -> Answer:
         measured = parse_blood_pressure(data)
@@ -152,12 +159,14 @@ class VitalReaders:
             return measured
         if self._is_of_another(measured.user):
             return Rejected("other-user")
-        is_final = channel == uuids.BLOOD_PRESSURE
-        if not is_final:
+        if channel == uuids.INTERMEDIATE_PRESSURE:
+            if uuids.BLOOD_PRESSURE in self._heard:
+                return []
             return [*blood_pressure_items(measured, self._link.now("spot", at_ns), is_final=False)]
         repeat = self._repeat(data, channel, measured.taken_at, at_ns)
         if repeat is not None:
             return repeat
+        self._heard.add(channel)
         stamp = measured.taken_at.moment if measured.taken_at is not None else None
         return [*blood_pressure_items(measured, self._link.taken("spot", stamp, at_ns), is_final=True)]
 

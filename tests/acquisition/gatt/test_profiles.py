@@ -293,6 +293,15 @@ def test_spot_check_from_memory_is_history():
     assert readings(items)["spo2_pct"].device_time == "2025-03-14T12:00:00"
 
 
+def test_spot_check_beside_continuous_values_lives_no_longer_than_they_do():
+    """Alone it counts for an hour; an oximeter that sends both may lose its finger the next second."""
+    alone, beside = Rig("oximeter"), Rig("oximeter")
+    oximeter(beside, 1)
+
+    assert readings(spot(alone, 2))["spo2_pct"].valid_for_s == 3600.0
+    assert readings(spot(beside, 2))["spo2_pct"].valid_for_s == 15.0
+
+
 def test_stamp_of_a_clock_that_is_not_set_means_nothing():
     """The device says so itself."""
     items = spot(Rig("oximeter"), taken_at=at(NOON - timedelta(days=3)), is_clock_set=False)
@@ -318,6 +327,14 @@ def test_intermediate_temperature_is_no_temperature_yet():
     items = Rig("thermometer").say(uuids.INTERMEDIATE_TEMPERATURE, measured)
 
     assert shown(items) == {"body_temperature_c": ("measuring", INVALID)}
+
+
+def test_new_measurement_leaves_the_last_temperature_until_it_is_done():
+    """A value does not come and go with every second of a thermometer that sends both."""
+    rig = Rig("thermometer")
+    rig.say(uuids.TEMPERATURE, temperature_bytes(Temperature(temperature=Number(370, -1))), 1)
+
+    assert rig.say(uuids.INTERMEDIATE_TEMPERATURE, temperature_bytes(Temperature(temperature=Number(312, -1))), 2) == []
 
 
 def test_thermometer_without_clock_may_send_the_same_every_second():
@@ -542,12 +559,50 @@ def test_record_of_the_future_is_history():
     assert readings(items)["systolic_mmhg"].measured_at_ns == S
 
 
-def test_stamp_without_a_readable_clock_is_held_against_ours():
-    """All that is left; without that too the value is one of now."""
-    yesterday = at(NOON - timedelta(days=1))
+@pytest.mark.parametrize(
+    ("age", "is_stored"),
+    [
+        (timedelta(hours=-5), False),
+        (timedelta(hours=-1), False),
+        (timedelta(0), False),
+        (timedelta(hours=1, minutes=59), False),
+        (timedelta(hours=3), True),
+        (timedelta(days=30), True),
+        (timedelta(days=32), False),
+        (timedelta(days=7000), False),
+    ],
+)
+def test_stamp_without_a_readable_clock_is_held_against_ours(age, is_stored):
+    """The past month is history; an hour or two is summer time; years are a clock that was never set."""
+    reading = readings(cuff(Rig("blood_pressure"), 0, taken_at=at(NOON - age)))["systolic_mmhg"]
 
-    assert readings(cuff(Rig("blood_pressure"), taken_at=yesterday))["systolic_mmhg"].is_stored
-    assert not readings(cuff(Rig("blood_pressure", wall_time=None), taken_at=yesterday))["systolic_mmhg"].is_stored
+    assert reading.is_stored == is_stored
+    assert is_stored or reading.measured_at_ns == 0
+
+
+def test_stamps_tell_the_age_of_each_other():
+    """Without any clock: a record older than the newest on the link is as much older, newest first or last."""
+    rig = Rig("blood_pressure", wall_time=None)
+    hours = (0, -2, -1, 1)
+
+    told = [readings(cuff(rig, k, taken_at=at(NOON + timedelta(hours=hour)))) for k, hour in enumerate(hours)]
+
+    assert [items["systolic_mmhg"].is_stored for items in told] == [False, True, True, False]
+
+
+def test_clock_that_is_set_back_does_not_make_history_of_everything():
+    """The first stamp after it is held to be old, the next goes in step with the time."""
+    rig = Rig("thermometer", wall_time=None)
+
+    def warm(at_s, moment):
+        data = temperature_bytes(Temperature(temperature=Number(370, -1), taken_at=at(moment)))
+        return readings(rig.say(uuids.TEMPERATURE, data, at_s))["body_temperature_c"].is_stored
+
+    before = [warm(60 * k, NOON + timedelta(minutes=k)) for k in range(3)]
+    after = [warm(60 * k, NOON + timedelta(hours=-5, minutes=k)) for k in range(3, 6)]
+
+    assert before == [False, False, False]
+    assert after == [True, False, False]
 
 
 # --- glucose meter ------------------------------------------------------------------------------------------
@@ -588,15 +643,18 @@ def test_records_are_history_but_for_the_one_of_now():
 
 
 def test_records_of_a_meter_without_clock_are_history_until_it_has_answered():
-    """What comes on request is stored; what comes later by itself is of now."""
+    """What comes on request is stored, unless our clock puts it near now; what comes later by itself is of now."""
     rig = Rig("glucose", wall_time=None)
-    rig.decoder.greeting()
+    knowing = Rig("glucose")
+    for each in (rig, knowing):
+        each.decoder.greeting()
 
-    asked = readings(meter(rig, 1, 1))["glucose_mmol_l"]
+    asked = readings(meter(rig, 1, 1, age_min=30))["glucose_mmol_l"]
     rig.say(uuids.RECORD_ACCESS, bytes.fromhex("06 00 01 01"), 2)
     live = readings(meter(rig, 2, 3))["glucose_mmol_l"]
+    near = readings(meter(knowing, 1, 1, age_min=30))["glucose_mmol_l"]
 
-    assert (asked.is_stored, live.is_stored) == (True, False)
+    assert (asked.is_stored, live.is_stored, near.is_stored) == (True, False, False)
 
 
 def test_records_that_come_again_count_once():
