@@ -12,7 +12,7 @@ bleak has no registry of backends: the classes are passed wherever it looks for 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable, Coroutine
 from typing import Any, TypeVar
 
 from bleak.backends.characteristic import BleakGATTCharacteristic
@@ -28,7 +28,7 @@ from bumble.device import Advertisement, Connection, Device, Peer
 from bumble.hci import Address
 
 from firmware_bridge.virtual.ble.hearing import full_uuid, heard, property_names
-from firmware_bridge.virtual.ble.radio import connect, discover_all
+from firmware_bridge.virtual.ble.links import LinkEndedError, connect, disconnect, discover_all, while_linked
 
 _T = TypeVar("_T")
 _OUR_MTU = 517
@@ -165,12 +165,8 @@ class _Client(BaseBleakClient):
             raise
 
     async def disconnect(self) -> None:
-        connection = self._connection
-        if connection is not None:
-            try:
-                await connection.disconnect()
-            except (ProtocolError, hci.HCI_Error):
-                return  # the other side was faster
+        if self._connection is not None:
+            await disconnect(self._connection)
 
     async def pair(self, *args: Any, **options: Any) -> None:
         del args, options
@@ -240,18 +236,16 @@ class _Client(BaseBleakClient):
         if self._disconnected_callback:
             self._disconnected_callback()
 
-    async def _do(self, act: Callable[[Connection], Awaitable[_T]]) -> _T:
+    async def _do(self, act: Callable[[Connection], Coroutine[Any, Any, _T]]) -> _T:
         """Run one operation; its failures come out as bleak's."""
         connection = self._connection
         if connection is None:
             raise BleakError("Not connected")
         try:
-            return await act(connection)
+            return await while_linked(connection, act(connection))
         except att.ATT_Error as error:
             raise BleakGATTProtocolError(BleakGATTProtocolErrorCode(int(error.error_code))) from error
+        except LinkEndedError:
+            raise BleakError("Not connected") from None
         except (ProtocolError, InvalidStateError, core.TimeoutError) as error:
             raise BleakError(str(error)) from error
-        except asyncio.CancelledError:
-            if self._connection is connection:
-                raise
-            raise BleakError("Not connected") from None  # bumble cancels what waits on a link that ends

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable
-from typing import TYPE_CHECKING, TypeVar
+from collections.abc import Awaitable, Callable, Coroutine
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from bumble import att, core, hci
 from bumble.core import InvalidStateError, ProtocolError
@@ -15,8 +15,8 @@ from dbus_fast import Variant
 
 from firmware_bridge.virtual.ble import bluez_gatt
 from firmware_bridge.virtual.ble.bluez_gatt import GattObjects, att_error
+from firmware_bridge.virtual.ble.links import LinkEndedError, connect, disconnect, discover_all, while_linked
 from firmware_bridge.virtual.ble.object_server import Call, DbusError, MethodEntry, Reply
-from firmware_bridge.virtual.ble.radio import connect, discover_all
 
 if TYPE_CHECKING:
     from firmware_bridge.virtual.ble.emulated_bluez import EmulatedBluez
@@ -30,8 +30,9 @@ CONNECT_TIMEOUT_S = 20.0
 """The kernel gives up connecting after this time (``HCI_LE_CONN_TIMEOUT``)."""
 _LINK_TIMEOUT_S = 5.0
 _OUR_MTU = 517
+_WEAK = frozenset({att.ErrorCode.INSUFFICIENT_AUTHENTICATION, att.ErrorCode.INSUFFICIENT_ENCRYPTION})
 _ABORTED = "le-connection-abort-by-local"
-_LINK_ERRORS = (ProtocolError, hci.HCI_Error, InvalidStateError, core.TimeoutError, TimeoutError)
+_LINK_ERRORS = (LinkEndedError, ProtocolError, hci.HCI_Error, InvalidStateError, core.TimeoutError, TimeoutError)
 
 
 class EmulatedDevice:
@@ -151,7 +152,7 @@ class EmulatedDevice:
             self._gatt = None
         if self.connection is not None:
             connection, self.connection = self.connection, None
-            self.bluez.server.spawn(_drop(connection))
+            self.bluez.server.spawn(disconnect(connection))
 
     async def client_gone(self, client: str) -> None:
         """Forget a client that left the bus."""
@@ -224,7 +225,7 @@ class EmulatedDevice:
         await self.bluez.disconnect(self)
         return None
 
-    async def with_security(self, act: Callable[[], Awaitable[_T]]) -> _T:
+    async def with_security(self, act: Callable[[], Coroutine[Any, Any, _T]]) -> _T:
         """Run an ATT operation; where it wants an encrypted link, make one and try again, as bluetoothd does.
 
         Raises
@@ -233,22 +234,25 @@ class EmulatedDevice:
             What bluetoothd makes of an ATT error or of a link that ended.
         """
         try:
-            return await act()
+            return await self._on_link(act)
         except att.ATT_Error as error:
-            weak = {att.ErrorCode.INSUFFICIENT_AUTHENTICATION, att.ErrorCode.INSUFFICIENT_ENCRYPTION}
-            if error.error_code not in weak or self.bluez.agents.for_client("") is None:
+            if error.error_code not in _WEAK or self.bluez.agents.for_client("") is None:
                 raise att_error(error) from error
-        except _LINK_ERRORS as error:
-            raise DbusError("Failed", "Not connected") from error
-        except asyncio.CancelledError:
-            if self.is_connected:
-                raise
-            raise DbusError("Failed", "Not connected") from None
         await self._bond("")
         try:
-            return await act()
+            return await self._on_link(act)
         except att.ATT_Error as error:
             raise att_error(error) from error
+
+    async def _on_link(self, act: Callable[[], Coroutine[Any, Any, _T]]) -> _T:
+        if self.connection is None:
+            raise DbusError("NotConnected", "Not Connected")
+        try:
+            return await while_linked(self.connection, act())
+        except att.ATT_Error:
+            raise
+        except _LINK_ERRORS as error:
+            raise DbusError("Failed", "Not connected") from error
 
     # The link
 
@@ -283,10 +287,10 @@ class EmulatedDevice:
         peer = Peer(connection)
         try:
             if self.bluez.has_bond(self.address):
-                await connection.encrypt()
-            await peer.request_mtu(_OUR_MTU)
-            await discover_all(peer)
-        except (*_LINK_ERRORS, asyncio.CancelledError):
+                await while_linked(connection, connection.encrypt())
+            await while_linked(connection, peer.request_mtu(_OUR_MTU))
+            await while_linked(connection, discover_all(peer))
+        except _LINK_ERRORS:
             _log.info("emulated_bluez.unresolved path=%s", self.path)
             return
         if self.connection is not connection:
@@ -328,17 +332,8 @@ class EmulatedDevice:
             agents = self.bluez.agents
             self.bluez.central.pairing_config_factory = lambda _: agents.pairing(agents.for_client(client), self.path)
             try:
-                await connection.pair()
-            except (*_LINK_ERRORS, asyncio.CancelledError) as error:
-                if isinstance(error, asyncio.CancelledError) and self.is_connected:
-                    raise
+                await while_linked(connection, connection.pair())
+            except _LINK_ERRORS as error:
                 raise DbusError("AuthenticationFailed", "Authentication Failed") from error
             properties = {"Paired": Variant("b", True), "Bonded": Variant("b", self.bluez.has_bond(self.address))}
             self.bluez.server.change(self.path, DEVICE, properties)
-
-
-async def _drop(connection: Connection) -> None:
-    try:
-        await connection.disconnect()
-    except (*_LINK_ERRORS, asyncio.CancelledError):
-        return

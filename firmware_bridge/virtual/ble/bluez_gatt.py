@@ -7,13 +7,13 @@ A value travels from the wearable's notification to every client that subscribed
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import socket
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from bumble import att
-from bumble.core import InvalidStateError, ProtocolError
 from bumble.device import Peer
 from bumble.gatt_client import CharacteristicProxy, DescriptorProxy
 from dbus_fast import Variant
@@ -256,10 +256,9 @@ class GattObjects:
         self._server.change(path, CHARACTERISTIC, {"Notifying": Variant("b", False)})
         proxy = self._attributes.get(path)
         if isinstance(proxy, CharacteristicProxy) and self._device.is_connected:
-            try:
-                await proxy.unsubscribe(held.deliver)
-            except (ProtocolError, InvalidStateError, asyncio.CancelledError, TimeoutError):
-                return  # the link ended meanwhile, and every subscription with it
+            # Where the link has ended, every subscription has with it.
+            with contextlib.suppress(DbusError):
+                await self._device.with_security(lambda: proxy.unsubscribe(held.deliver))
 
     def _arrived(self, path: str, value: bytes) -> None:
         """Pass one value on, unless a fault has it."""

@@ -20,8 +20,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 
-from bumble import hci
-from bumble.core import ProtocolError
 from bumble.device import Advertisement, Device
 from dbus_fast import Variant
 
@@ -37,6 +35,7 @@ from firmware_bridge.virtual.ble.bluez_properties import (
     advertised_properties,
 )
 from firmware_bridge.virtual.ble.hearing import heard
+from firmware_bridge.virtual.ble.links import disconnect
 from firmware_bridge.virtual.ble.object_server import Call, DbusError, MethodEntry, ObjectServer, Reply
 from firmware_bridge.virtual.ble.radio import AirController, VirtualAir
 
@@ -390,7 +389,4 @@ class EmulatedBluez:
     async def disconnect(self, device: EmulatedDevice) -> None:
         """End a device's link."""
         if device.connection is not None:
-            try:
-                await device.connection.disconnect()
-            except (ProtocolError, hci.HCI_Error) as error:
-                raise DbusError("NotConnected", "Not Connected") from error
+            await disconnect(device.connection)

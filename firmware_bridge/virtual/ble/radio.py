@@ -8,14 +8,12 @@ advertisement, and it can lose a link as if somebody had walked away.
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
 from typing import cast
 
-from bumble import core, hci, ll
+from bumble import hci, ll
 from bumble.controller import Connection as ControllerConnection
 from bumble.controller import Controller
-from bumble.device import Connection, Device, DeviceConfiguration, Peer
+from bumble.device import Device, DeviceConfiguration
 from bumble.hci import Address
 from bumble.keys import MemoryKeyStore
 from bumble.link import LocalLink
@@ -23,7 +21,6 @@ from bumble.transport.common import TransportSink, TransportSource
 
 DEFAULT_RSSI_DBM = -58
 ADVERTISING_INTERVAL_MS = 100.0
-_GIVING_UP_S = 0.5
 
 
 class AirController(Controller):
@@ -145,42 +142,3 @@ def host_device(name: str, address: str, source: TransportSource, sink: Transpor
     )
     device.keystore = MemoryKeyStore()
     return device
-
-
-async def discover_all(peer: Peer) -> None:
-    """Find every service, characteristic and descriptor of a peer."""
-    await peer.discover_all()  # type: ignore[no-untyped-call]
-
-
-async def connect(central: Device, address: Address, timeout_s: float) -> Connection:
-    """Return a link to the device at `address`; giving up, by time or by cancelling, leaves nothing pending.
-
-    bumble alone forgets about a cancelled attempt that its controller still makes; the link that then comes to be
-    belongs to nobody.
-
-    Raises
-    ------
-    TimeoutError
-        If it was not heard in time.
-    bumble.core.ConnectionError
-        If the link failed.
-    """
-    attempt = asyncio.ensure_future(central.connect(address, timeout=timeout_s))
-    try:
-        return await asyncio.shield(attempt)
-    except core.TimeoutError as error:
-        raise TimeoutError(f"{address} was not heard within {timeout_s:g} s") from error
-    except asyncio.CancelledError:
-        await _give_up(central, attempt)
-        raise
-
-
-async def _give_up(central: Device, attempt: asyncio.Future[Connection]) -> None:
-    """Stop an attempt in the controller too; a link that was made in the same moment is ended."""
-    while not attempt.done():
-        with contextlib.suppress(hci.HCI_Error):
-            await central.send_sync_command(hci.HCI_LE_Create_Connection_Cancel_Command())
-        await asyncio.wait({attempt}, timeout=_GIVING_UP_S)
-    if not attempt.cancelled() and attempt.exception() is None:
-        with contextlib.suppress(core.ProtocolError, hci.HCI_Error):
-            await attempt.result().disconnect()

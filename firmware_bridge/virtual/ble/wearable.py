@@ -34,6 +34,7 @@ from firmware_bridge.virtual.ble.advertising import advertising_data
 from firmware_bridge.virtual.ble.hearing import full_uuid
 from firmware_bridge.virtual.ble.kinds import Kind, WearableSettings, make_parts
 from firmware_bridge.virtual.ble.link_faults import LinkFaults, ScenarioLine
+from firmware_bridge.virtual.ble.links import LinkEndedError, disconnect, while_linked
 from firmware_bridge.virtual.ble.radio import AirController
 from firmware_bridge.virtual.ble.sending import Fate, SentLog, SentValue
 from firmware_bridge.virtual.ble.services import INDICATE, NOTIFY, Part, Wearing
@@ -153,7 +154,7 @@ class Wearable:
     async def drop_link(self) -> None:
         """End the connection from the sensor's side; it advertises again."""
         if self._connection is not None:
-            await self._connection.disconnect()
+            await disconnect(self._connection)
 
     def refuse_connections(self, n: int) -> None:
         """Drop the next `n` connections as soon as they stand."""
@@ -257,7 +258,7 @@ class Wearable:
 
     def _spawn(self, action: Callable[[], Awaitable[None]]) -> None:
         async def act() -> None:
-            with contextlib.suppress(ProtocolError, hci.HCI_Error, asyncio.CancelledError):
+            with contextlib.suppress(ProtocolError, hci.HCI_Error):
                 await action()
 
         task = asyncio.create_task(act())
@@ -349,14 +350,8 @@ class Wearable:
             connection, target, data = await self._indications.get()
             if connection is not self._connection:
                 continue
-            waiting = asyncio.ensure_future(self._device.indicate_subscriber(connection, target, data))
-            ended = asyncio.ensure_future(connection_end(connection))
-            try:
-                await asyncio.wait({waiting, ended}, return_when=asyncio.FIRST_COMPLETED)
-            finally:
-                waiting.cancel()
-                ended.cancel()
-                await asyncio.gather(waiting, ended, return_exceptions=True)
+            with contextlib.suppress(LinkEndedError, TimeoutError):
+                await while_linked(connection, self._device.indicate_subscriber(connection, target, data))
 
     async def _run(self) -> None:
         """Act at every instant at which something is due."""
@@ -403,10 +398,3 @@ def pairing(passkey: int | None) -> PairingConfig:
     if passkey is None:
         return PairingConfig(mitm=False, delegate=PairingDelegate())
     return PairingConfig(mitm=True, delegate=_Display(passkey))
-
-
-async def connection_end(connection: Connection) -> None:
-    """Return when the link has ended."""
-    ended = asyncio.Event()
-    connection.on(Connection.EVENT_DISCONNECTION, lambda _: ended.set())
-    await ended.wait()
