@@ -71,7 +71,6 @@ class DeviceDecoder(ABC):
         self._n_lost_frames = 0
         self._n_lost_samples = 0  # of streams that are no more
         self._n_device_resets = 0
-        self._received_at_ns = 0
         self._framed_at_ns: int | None = None
 
     @property
@@ -87,12 +86,11 @@ class DeviceDecoder(ABC):
 
     def push(self, item: Chunk) -> list[DeviceItem]:
         """Return what `item` completed, in stream order."""
-        self._received_at_ns = item.received_at_ns
         return self._take(self._scanner.push(item))
 
     def flush(self) -> list[DeviceItem]:
         """Return what is left at the end of the link: the last samples, and half a frame as dropped."""
-        out = self._take(self._scanner.flush(self._received_at_ns))
+        out = self._take(self._scanner.flush())
         out += self._finish()
         for stream in self._streams:
             out += stream.close()
@@ -104,7 +102,6 @@ class DeviceDecoder(ABC):
         self._reports.reset()
         for stream in self._streams:
             stream.reset()
-        self._received_at_ns = 0
         self._framed_at_ns = None
         self._forget()
 

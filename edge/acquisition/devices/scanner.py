@@ -7,7 +7,7 @@ a rejection the search goes on at the very next byte.
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -45,6 +45,7 @@ class RawFrame:
     offset: int
     """Offset in the byte stream of its first byte."""
     received_at_ns: int
+    """When its last byte came, which may be earlier than what made sure that it is a frame."""
     n_skipped: int
     """Bytes dropped between the frame before and this one."""
 
@@ -62,6 +63,7 @@ class FrameScanner:
         self._judge = judge
         self._pending = bytearray()
         self._offset = 0  # of the first pending byte
+        self._arrivals: deque[tuple[int, int]] = deque()  # end of a chunk in the stream, and when it came
         self._run: Rejected | None = None
         self._run_start = 0
         self._n_skipped = 0
@@ -80,12 +82,15 @@ class FrameScanner:
 
     def push(self, chunk: Chunk) -> list[RawFrame | Corrupt]:
         """Return the frames that `chunk` completed and what was dropped, in stream order."""
+        if not chunk.data:
+            return []
         self._pending += chunk.data
-        return self._scan(chunk.received_at_ns, is_end=False)
+        self._arrivals.append((self._offset + len(self._pending), chunk.received_at_ns))
+        return self._scan(is_end=False)
 
-    def flush(self, received_at_ns: int = 0) -> list[RawFrame | Corrupt]:
+    def flush(self) -> list[RawFrame | Corrupt]:
         """Return what can be said of the rest, now that nothing follows."""
-        out = self._scan(received_at_ns, is_end=True)
+        out = self._scan(is_end=True)
         self._close_run(self._offset, out)
         return out
 
@@ -93,10 +98,11 @@ class FrameScanner:
         """Start over as on a new link; what was pending is counted."""
         self.flush()
         self._offset = 0
+        self._arrivals.clear()
         self._run_start = 0
         self._n_skipped = 0
 
-    def _scan(self, received_at_ns: int, *, is_end: bool) -> list[RawFrame | Corrupt]:
+    def _scan(self, *, is_end: bool) -> list[RawFrame | Corrupt]:
         out: list[RawFrame | Corrupt] = []
         pending, start = self._pending, self._offset
         at = 0
@@ -115,7 +121,7 @@ class FrameScanner:
                 frame = RawFrame(
                     data=bytes(pending[at : at + found]),
                     offset=start + at,
-                    received_at_ns=received_at_ns,
+                    received_at_ns=self._arrival(start + at + found),
                     n_skipped=self._n_skipped,
                 )
                 out.append(frame)
@@ -124,7 +130,15 @@ class FrameScanner:
                 at += found
         del pending[:at]
         self._offset = start + at
+        while self._arrivals and self._arrivals[0][0] <= self._offset:
+            self._arrivals.popleft()
         return out
+
+    def _arrival(self, end: int) -> int:
+        """Return when the byte before `end` came."""
+        while self._arrivals[0][0] < end:
+            self._arrivals.popleft()
+        return self._arrivals[0][1]
 
     def _skip(self, rejected: Rejected, offset: int, out: list[RawFrame | Corrupt]) -> None:
         run = self._run

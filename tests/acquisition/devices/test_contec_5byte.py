@@ -115,6 +115,7 @@ def test_pause_is_a_gap_of_unknown_size(decoder):
     assert [(item.reason, item.n_missing) for item in heard.gaps] == [("stalled", None)]
     assert heard.gaps[0].end_ns - heard.gaps[0].start_ns == pytest.approx(3e9, abs=50e6)
     assert heard.sequences("pleth")[-60:] == list(range(60, 120))
+    assert heard.blocks[-1].device_time_ns == pytest.approx(4.9e9, abs=50e6)  # the clock begins anew with it
 
 
 def test_pause_that_a_busy_host_makes_is_none(decoder):

@@ -165,6 +165,26 @@ def test_lost_mark_joins_two_packets(decoder):
     assert heard.sequences("pleth")[-25:] == list(range(50, 75))
 
 
+def test_broken_mark_keeps_the_places(decoder):
+    """The marked frame itself is damaged: the rest of its packet stands where it stood."""
+    frames = [*packet(80), *packet(90), *packet(100)]
+    frames[25] = frames[25][:4] + b"\xee"
+
+    heard = hear(decoder, b"".join(frames))
+
+    assert heard.sequences("pleth") == [k for k in range(75) if k != 25]
+    assert heard.samples("pleth")[25:49] == [100.0 + k for k in range(1, 25)]
+    assert heard.values("pulse_rate_bpm") == [80.0, 100.0]
+
+
+def test_samples_of_a_packet_that_ends_with_the_link(decoder):
+    """They are held until the packet is whole; at the end of the link they are delivered, its values are not."""
+    heard = hear(decoder, b"".join(packet()[:10]))
+
+    assert heard.sequences("pleth") == list(range(10))
+    assert heard.readings == []
+
+
 def test_listening_begins_at_a_mark(decoder):
     """Frames before the first mark have no place; no value is put together from halves of two packets."""
     heard = hear(decoder, b"".join([*packet(200)[10:], *packet(90)]))

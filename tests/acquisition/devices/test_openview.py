@@ -112,7 +112,7 @@ def test_lead_off_of_a_healthypi_v4(decoder):
     off = V4[:24] + b"\x01" + V4[25:]
     other = V4[:24] + b"\x20" + V4[25:]
 
-    heard = hear(decoder, V4 * 3 + off + V4 * 3 + other * 3 + off * 3 + V4 * 3)
+    heard = hear(decoder, V4 * 3 + off + V4 * 3 + other * 3 + V4 * 3 + off * 3 + V4 * 3)
 
     told = [item.is_active for item in heard.statuses if (item.condition, item.stream) == ("lead-off", "ecg")]
     assert told == [False, True, False]
