@@ -156,6 +156,17 @@ def test_bytes_that_nobody_knows_are_told_from_silence(tree):
     assert "--baud" in find.hint
 
 
+def test_port_that_floods_us_is_judged_and_not_followed(tree):
+    """Not the time but the bytes end it: an hour is asked for at each speed, and 16 KiB are enough."""
+    with SerialDevice(bytes(range(97, 123)) * 2000) as device:
+        tree.plug("ttyUSB0", "0403:6001", target=device.path)
+
+        (find,) = scanned(tree, ProbeSettings(patience_s=3600, window_s=3600))
+
+    assert find.state is PortState.UNKNOWN
+    assert find.n_bytes < 4 * (1 << 14)
+
+
 def test_port_that_is_pulled_during_the_scan_is_told(tree):
     """The others are not affected, and no thread is left behind."""
     with SerialDevice(b"x", baud=9600) as pulled, SerialDevice(nonin()) as other:

@@ -33,6 +33,10 @@ MIN_BYTES = 100
 """Fewer prove nothing where the frames have no strong checksum: of 40 random bytes some look like two frames.  The
 slowest device sends as many in a third of a second."""
 
+MAX_BYTES = 2048
+"""Only the newest are judged: two of our own longest frames.  What a board prints while it starts is forgotten, and
+judging takes 20 ms (measured on an x86 server with 2 cores) however long a port is listened to."""
+
 _CYTON_BANNER = b"OpenBCI"  # a board that was not started says who it is, and no more
 
 
@@ -94,6 +98,7 @@ _SURE = (BRIDGE, "cyton")  # known by a checksum and by a name, from few bytes
 
 def recognise(data: bytes) -> Recognised | None:
     """Return what `data` comes from; None if it is too little or of nothing that is known."""
+    data = data[-MAX_BYTES:]
     kinds = KINDS.items() if len(data) >= MIN_BYTES else [(name, KINDS[name]) for name in _SURE]
     shares = {driver: kind.share(data) for driver, kind in kinds}
     driver = max(shares, key=shares.__getitem__)

@@ -248,7 +248,8 @@ class _Link:
         self._settings = settings
         self._clock = clock
         self._loop = loop
-        self._lock = threading.Lock()  # guards the four fields below
+        self._lock = threading.Lock()  # guards the five fields below
+        self._n_retunes = 0
         self._chunks: deque[Chunk] = deque()
         self._n_buffered_bytes = 0
         self._error: TransportError | None = None
@@ -275,10 +276,12 @@ class _Link:
     def retune(self, settings: SerialPortSettings) -> None:
         """Change the line, and forget what came over the old one."""
         self.port.apply_settings({"baudrate": settings.baud, "parity": settings.parity, "stopbits": settings.stop_bits})
-        self.port.reset_input_buffer()
         with self._lock:
+            self._n_retunes += 1
             self._chunks.clear()
             self._n_buffered_bytes = 0
+        self.port.reset_input_buffer()
+        self.port.cancel_read()  # a read that began before belongs to the old line
 
     def stop(self) -> None:
         """End the thread and close the port; blocks for as long as the thread needs to notice."""
@@ -293,9 +296,10 @@ class _Link:
     def _read(self) -> None:
         try:
             while not self._is_stopping:
+                n_retunes = self._n_retunes
                 data = self.port.read(1)  # blocks until a byte comes, or `wake_up_s`
                 if data:
-                    self._take(data + self._rest())
+                    self._take(data + self._rest(), n_retunes)
         except _PORT_ERRORS as error:
             self._fail(_disconnected(self._settings.port, error))
 
@@ -306,10 +310,12 @@ class _Link:
         except _PORT_ERRORS:
             return b""
 
-    def _take(self, data: bytes) -> None:
+    def _take(self, data: bytes, n_retunes: int) -> None:
         chunk = Chunk(data=data, received_at_ns=self._clock.monotonic_ns())
         n_dropped = 0
         with self._lock:
+            if n_retunes != self._n_retunes:
+                return
             self._chunks.append(chunk)
             self._n_buffered_bytes += len(data)
             while self._n_buffered_bytes - n_dropped > self._settings.max_buffered_bytes and len(self._chunks) > 1:

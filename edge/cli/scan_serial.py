@@ -15,6 +15,7 @@ from edge.acquisition.recognition import (
     BRIDGE_LINE,
     KINDS,
     LINES,
+    MAX_BYTES,
     Recognised,
     bridge_words,
     questions,
@@ -26,6 +27,11 @@ from edge.acquisition.udev import PortInfo, PortRoots, holders, list_ports
 from edge.clock import Clock
 from edge.errors import TransportError, TransportFault
 
+_JUDGED_AT_ONCE = 256
+"""Up to here every chunk is judged; then at each doubling, and from a kilobyte on once a kilobyte."""
+_JUDGED_EVERY = 1024
+_ENOUGH_BYTES = 1 << 14
+"""Of a port that floods us no more is heard at one speed."""
 _UNLISTED = "not on the kernel's list"
 
 
@@ -155,15 +161,15 @@ async def _probe(port: PortInfo, name: str, settings: ProbeSettings, clock: Cloc
     serial = SerialPort(
         SerialPortSettings(port=port.path, baud=first.baud, parity=first.parity, stop_bits=first.stop_bits), clock
     )
+    ear = _Ear(serial, clock)
     try:
         await serial.open()
-        device, n_bytes = await _listen_at_every_line(serial, settings, clock)
-        if device is not None and device.driver == BRIDGE:
-            device = await _introduced(serial, device, settings, clock)
+        device = await _search(ear, settings)
     except TransportError as error:
         return _failed(port, name, error)
     finally:
         await serial.close()
+    n_bytes = ear.n_bytes
     if device is not None:
         return PortFind(
             port=port, name=name, state=PortState.FOUND, detail=device.words, device=device, n_bytes=n_bytes
@@ -181,83 +187,116 @@ async def _probe(port: PortInfo, name: str, settings: ProbeSettings, clock: Cloc
     return PortFind(port=port, name=name, state=PortState.SILENT, detail="nothing came", hint=hint)
 
 
-async def _listen_at_every_line(
-    serial: SerialPort, settings: ProbeSettings, clock: Clock
-) -> tuple[Recognised | None, int]:
-    """Return the device, if one of the lines makes sense of what comes, and how many bytes came in all."""
-    heard = await _listen(serial, clock, settings.patience_s, is_enough=lambda data: len(data) > 0)
-    n_bytes = len(heard)
-    if not (n_bytes or settings.asks):
-        return None, 0
+async def _search(ear: _Ear, settings: ProbeSettings) -> Recognised | None:
+    """Return the device, if one of the lines makes sense of what comes."""
+    await ear.hear(settings.patience_s, lambda: ear.n_bytes > 0)
+    if not (ear.n_bytes or settings.asks):
+        return None
     for at, line in enumerate(settings.lines):
         if at:
-            await serial.retune(line.baud, line.parity, line.stop_bits)
-            heard = b""
-        if n_bytes:
-            more = await _listen(serial, clock, settings.window_s, is_enough=_is_known(heard))
-            n_bytes += len(more)
-            heard += more
-        elif settings.asks:
-            heard = await _ask(serial, line, settings.window_s, clock)
-            n_bytes += len(heard)
-        device = recognise(heard)
+            await ear.retune(line)
+        device = await ear.recognise(settings.window_s) if ear.n_bytes else None
+        if device is None and settings.asks:
+            device = await _ask(ear, line, settings.window_s)
+        if device is None:
+            continue
+        if device.driver == BRIDGE:
+            device = await _introduced(ear, device, settings.window_s)
+            return device if line in LINES else replace(device, line=line)
+        return device
+    return None
+
+
+async def _ask(ear: _Ear, line: LineSettings, window_s: float) -> Recognised | None:
+    """Return the device that answers to the questions of `line`, which are put one after the other."""
+    for question in questions(line):
+        await ear.write(question.data)
+        device = await ear.recognise(window_s)
         if device is not None:
-            is_other_speed = device.driver == BRIDGE and line not in LINES
-            return (replace(device, line=line) if is_other_speed else device), n_bytes
-    return None, n_bytes
+            return device
+    return None
 
 
-async def _introduced(serial: SerialPort, device: Recognised, settings: ProbeSettings, clock: Clock) -> Recognised:
+async def _introduced(ear: _Ear, device: Recognised, window_s: float) -> Recognised:
     """Return `device` with who it says it is; to ask a device of our own protocol does no harm."""
     if device.words != KINDS[BRIDGE].words:
         return device
-    await serial.write(questions(BRIDGE_LINE)[0].data)
-    heard = await _listen(serial, clock, settings.window_s, is_enough=lambda data: bridge_words(data) != "")
-    return replace(device, words=bridge_words(heard) or device.words)
+    await ear.write(questions(BRIDGE_LINE)[0].data)
+    await ear.hear(window_s, lambda: bridge_words(ear.tail) != "")
+    return replace(device, words=bridge_words(ear.tail) or device.words)
 
 
-async def _ask(serial: SerialPort, line: LineSettings, window_s: float, clock: Clock) -> bytes:
-    """Return what is answered to the questions of the devices of `line`, one after the other."""
-    heard = b""
-    for question in questions(line):
-        await serial.write(question.data)
-        heard += await _listen(serial, clock, window_s, is_enough=_is_known(heard))
-        if recognise(heard) is not None:
-            break
-    return heard
+class _Ear:
+    """Listens to one open port, and judges what it hears."""
 
+    def __init__(self, serial: SerialPort, clock: Clock) -> None:
+        self._serial = serial
+        self._clock = clock
+        self._tail = bytearray()
+        self._n_here = 0  # bytes heard at this speed
+        self._n_judged = 0  # of these, when they were judged last
+        self.n_bytes = 0
 
-def _is_known(before: bytes) -> Callable[[bytes], bool]:
-    return lambda data: recognise(before + data) is not None
+    @property
+    def tail(self) -> bytes:
+        """The newest bytes that came at this speed, as many as are judged."""
+        return bytes(self._tail)
 
+    async def retune(self, line: LineSettings) -> None:
+        """Go on at another speed."""
+        await self._serial.retune(line.baud, line.parity, line.stop_bits)
+        self._tail.clear()
+        self._n_here = self._n_judged = 0
 
-async def _listen(serial: SerialPort, clock: Clock, for_s: float, *, is_enough: Callable[[bytes], bool]) -> bytes:
-    """Return what comes within `for_s` seconds, or until it is enough.
+    async def write(self, data: bytes) -> None:
+        """Write to the device."""
+        await self._serial.write(data)
 
-    Raises
-    ------
-    TransportError
-        If the port goes away meanwhile.
-    """
-    heard = bytearray()
+    async def recognise(self, for_s: float) -> Recognised | None:
+        """Return the device as soon as it is known, at the latest after `for_s` seconds."""
+        found: list[Recognised] = []
 
-    async def read() -> None:
-        async for chunk in serial.chunks():
-            heard.extend(chunk.data)
-            if is_enough(bytes(heard)):
-                return
+        def is_known() -> bool:
+            # Not at every chunk: a fast port would keep us busy with judging.
+            if _JUDGED_AT_ONCE < self._n_here < self._n_judged + min(self._n_judged, _JUDGED_EVERY):
+                return False
+            self._n_judged = self._n_here
+            device = recognise(self.tail)
+            found.extend([] if device is None else [device])
+            return device is not None or self._n_here > _ENOUGH_BYTES
 
-    reading = asyncio.create_task(read(), name="scan-read")
-    waiting = asyncio.create_task(clock.sleep(for_s), name="scan-wait")
-    try:
-        await asyncio.wait({reading, waiting}, return_when=asyncio.FIRST_COMPLETED)
-    finally:
-        for task in (reading, waiting):
-            task.cancel()
-        results = await asyncio.gather(reading, waiting, return_exceptions=True)
-    if isinstance(results[0], TransportError):
-        raise results[0]
-    return bytes(heard)
+        if not is_known():
+            await self.hear(for_s, is_known)
+        return found[0] if found else recognise(self.tail)
+
+    async def hear(self, for_s: float, is_enough: Callable[[], bool]) -> None:
+        """Listen for `for_s` seconds, or until it is enough.
+
+        Raises
+        ------
+        TransportError
+            If the port goes away meanwhile.
+        """
+
+        async def read() -> None:
+            async for chunk in self._serial.chunks():
+                self.n_bytes += len(chunk.data)
+                self._n_here += len(chunk.data)
+                self._tail += chunk.data
+                del self._tail[:-MAX_BYTES]
+                if is_enough():
+                    return
+
+        reading = asyncio.create_task(read(), name="scan-read")
+        waiting = asyncio.create_task(self._clock.sleep(for_s), name="scan-wait")
+        try:
+            await asyncio.wait({reading, waiting}, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for task in (reading, waiting):
+                task.cancel()
+            results = await asyncio.gather(reading, waiting, return_exceptions=True)
+        if isinstance(results[0], Exception):  # not the cancellation, which is ours
+            raise results[0]
 
 
 def _failed(port: PortInfo, name: str, error: TransportError) -> PortFind:

@@ -69,6 +69,16 @@ def test_what_other_things_send_is_no_device(data):
     assert recognise(data) is None
 
 
+def test_what_a_board_prints_while_it_starts_does_not_hide_it():
+    """Two kilobytes of boot messages, then the stream."""
+    log = b"I (312) esp_image: segment 0: paddr=00010020 vaddr=3c020020 size=0x08a0c\r\n" * 30
+
+    found = recognise(log + OPENVIEW + OPENVIEW)
+
+    assert found is not None
+    assert found.driver == "openview"
+
+
 def test_two_frames_alone_prove_nothing():
     """Without a strong checksum a few bytes may look like anything."""
     assert recognise(CONTEC[:20]) is None
