@@ -121,6 +121,8 @@ REFUSED = {
     "no reference": (f"02 {TIME} 81 01 00 02 00 03", "length"),
     "width without count": (f"02 {TIME} 81 01 00 02 00 03 00 08", "length"),
     "count larger than the payload": (f"02 {TIME} 81 01 00 02 00 03 00 08 FF 01 01 01", "length"),
+    "a byte too few": (f"02 {TIME} 81 01 00 02 00 03 00 08 02 01 01 01 01 01", "length"),
+    "a byte too many": (f"02 {TIME} 81 01 00 02 00 03 00 08 01 01 01 01 01", "length"),
     "width of 33": (f"02 {TIME} 81 01 00 02 00 03 00 21 01 {'00 ' * 13}", "width"),
     "nothing, 255 times ten": (f"02 {TIME} 81 01 00 02 00 03 00 {'00 FF ' * 10}", "samples"),
     "beyond 16 bits": (f"02 {TIME} 81 FF 7F 00 00 00 00 08 01 01 00 00", "range"),

@@ -284,6 +284,20 @@ def test_loss_is_counted_and_shows_in_the_numbers():
     assert all(block.values[0, 0] == pytest.approx(block.sequence % 4000 / 1000) for block in blocks)
 
 
+def test_what_is_dropped_is_found_by_its_offset():
+    """Counted in the bytes of all characteristics, from the start of the link."""
+    decoder = PolarDecoder(PolarSettings(sensor="chest"))
+    decoder.greeting()
+
+    items = pushed(decoder, [heart_rate("00 3C"), notification(b"abc"), heart_rate("16"), control(b"z")])
+
+    assert of_kind(Corrupt, items) == [
+        Corrupt(reason="length", offset=2, n_bytes=3),
+        Corrupt(reason="length", offset=5, n_bytes=1),
+        Corrupt(reason="length", offset=6, n_bytes=1),
+    ]
+
+
 def test_copies_and_late_frames_are_dropped_and_counted():
     """No sample comes twice."""
     decoder = started(streams=("ecg",))
@@ -322,7 +336,7 @@ def test_setting_the_clock_is_a_gap_of_unknown_size_and_no_loss():
 
 
 def test_stream_that_the_sensor_stopped_goes_on_after_a_counted_loss():
-    """Three seconds are missing, to the sample, although they are no whole number of frames."""
+    """Three seconds and a half are missing, to the sample: six frames and one sample more."""
     sensor = SimulatedPolar(offers={MeasurementType.ECG: H10_OFFERS[MeasurementType.ECG]})
     decoder = started(sensor, streams=("ecg",))
     pushed(decoder, [ecg_frame(k) for k in range(40)])
@@ -333,11 +347,12 @@ def test_stream_that_the_sensor_stopped_goes_on_after_a_counted_loss():
     assert decoder.requests(at_ns + NS_PER_S // 2) == []
     (request,) = decoder.requests(at_ns + 2 * NS_PER_S)
     decoder.push(sensor.answer(request.data, at_ns + 2 * NS_PER_S))
-    later = ecg_frame(40, base_ns=599_616_000 * NS_PER_S + 3 * NS_PER_S, delay_s=3.02)
+    pause_ns = round((6 * 73 + 1) / 130 * NS_PER_S)
+    later = ecg_frame(40, base_ns=UNSET_CLOCK_NS + pause_ns, delay_s=0.02 + pause_ns / NS_PER_S)
     (block,) = of_kind(DeviceBlock, decoder.push(later))
 
-    assert block.sequence == 40 * 73 + 390
-    assert decoder.counters.n_lost_samples == 390
+    assert block.sequence == 46 * 73 + 1
+    assert decoder.counters.n_lost_samples == 6 * 73 + 1
 
 
 def test_nothing_is_taken_of_a_stream_that_was_not_started():

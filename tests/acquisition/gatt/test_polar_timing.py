@@ -178,16 +178,17 @@ def test_loss_behind_a_stall_is_a_loss():
     assert lost(placed) == 7 * 73
 
 
-def test_pause_of_a_stopped_stream_is_counted_to_the_sample():
-    """Stopped for 10.003 s and started again: what is missing is no whole number of frames."""
+@pytest.mark.parametrize("n_missing", [1300, 18 * 73 + 1, 18 * 73 - 1])
+def test_pause_of_a_stopped_stream_is_counted_to_the_sample(n_missing):
+    """Stopped for ten seconds and started again: what is missing need be no whole number of frames."""
     strap = Strap(stamp_jitter_s=0.0)
     clock = FrameClock(130.0)
     strap.send(clock, list(range(100)))
 
-    pause_ns = round(1300 / 130.0452 * NS_PER_S)
+    pause_ns = round(n_missing / 130.0452 * NS_PER_S)
     again = clock.place(strap.stamps[100] + pause_ns, 73, strap.arrivals[100] + pause_ns, is_restart=True)
 
-    assert again.n_lost_samples == 1300
+    assert again.n_lost_samples == n_missing
     assert again.n_lost_frames == 0
 
 
