@@ -142,6 +142,28 @@ def test_even_steps_of_a_heart_are_its_own():
     assert fed(notifications(alternating))["rmssd_ms"].value == pytest.approx(60.0, rel=0.01)
 
 
+def test_heart_that_speeds_up_has_no_ectopic_beat():
+    """Two large steps in one direction are a change of rate; every interval counts, as from an ECG."""
+    rr_ms = [*swinging(300), 730.0, 660.0, *(660.0 + 10 * (k % 2) for k in range(90))]
+    window = HrvWindow()
+    at_ns = S
+    for k, interval_ms in enumerate([None, *rr_ms]):
+        at_ns += round((interval_ms or 0) * 1e6)
+        window.add(Beat(sensor="s", stream="ecg", at_ns=at_ns, sequence=k, rr_ms=interval_ms, quality=1.0))
+
+    found = fed(notifications(rr_ms))
+
+    assert found["rmssd_5min_ms"].value == window.values(at_ns)[1].rmssd_ms
+
+
+@pytest.mark.parametrize("noise_ms", [(150.0, 155.0), (4000.0, 4010.0)])
+def test_train_of_impossible_intervals_is_no_heart(noise_ms):
+    """However regular: 400 a minute is noise, 15 a minute are missed beats."""
+    found = fed(notifications(list(noise_ms) * 1000))
+
+    assert {(item.value, item.absent) for item in found.values()} == {(None, "coverage")}
+
+
 def test_fibrillation_has_no_variability():
     """Intervals without order have a reason, not a number."""
     rr_ms = np.random.default_rng(2).uniform(450, 1100, 500).tolist()
