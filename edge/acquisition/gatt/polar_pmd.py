@@ -9,6 +9,9 @@ to.  Nothing comes before the sensor was asked, so the requests matter::
     for item in decoder.push(chunk): ...
     write(decoder.farewell())                        # before an orderly close: an H10 left streaming drains its battery
 
+A new link to the same sensor goes on where the last one ended: what was missed is counted to the sample by the sensor's
+own clock, which runs on while the sensor does.
+
 The maker's licence for its SDK excludes medical use; nothing of it is used here.
 """
 
@@ -130,10 +133,12 @@ class PolarDecoder:
         self._n_lost_frames = 0
         self._n_lost_samples = 0
         self._n_clock_jumps = 0
+        self._remembered: tuple[str, dict[MeasurementType, PolarStream]] | None = None
         self._forget()
 
     def _forget(self) -> None:
         self._offset = 0
+        self._is_met = False
         self._identity: SensorIdentity | None = None
         self._problems: dict[MeasurementType, str] = {}  # as told on this link; empty: it runs
         self._streams = {
@@ -172,7 +177,9 @@ class PolarDecoder:
         return [item for stream in self._streams.values() for item in self._counted(stream.release())]
 
     def reset(self, reason: str) -> None:
-        """Forget the sensor: the link ended, and its streams with it."""
+        """Begin a new link: if the same sensor answers, by its serial number, its streams go on counting."""
+        if self._identity is not None and self._identity.device_id:
+            self._remembered = (self._identity.device_id, self._streams)
         self._profiles.reset(reason)
         self._dialogue.forget()
         self._forget()
@@ -208,7 +215,20 @@ class PolarDecoder:
             case Samples():
                 return self._samples(frame, item)
 
+    def _meet(self) -> None:
+        """Take up the streams where the last link left them, if the sensor is the one that was there."""
+        if self._is_met:
+            return
+        self._is_met = True
+        device_id = self._identity.device_id if self._identity is not None else ""
+        if self._remembered is not None and self._remembered[0] == device_id:
+            self._streams = self._remembered[1]
+            for stream in self._streams.values():
+                stream.resume()
+        self._remembered = None
+
     def _samples(self, frame: Samples, item: Chunk) -> list[PolarItem]:
+        self._meet()
         stream = self._streams.get(frame.measurement)
         setup = self._dialogue.setup(frame.measurement)
         if stream is None or setup is None:
@@ -267,6 +287,8 @@ class PolarDecoder:
         if self._dialogue.n_unasked > n_unasked:
             return [self._corrupt("unasked", item)]
         self._n_frames += 1
+        if self._dialogue.running:
+            self._meet()
         for measurement, stream in self._streams.items():
             setup = self._dialogue.setup(measurement)
             if setup is not None:

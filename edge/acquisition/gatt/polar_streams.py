@@ -112,6 +112,10 @@ class PolarStream:
             self._held = [] if self._measurement is MeasurementType.PPG else None
             self._set_rate(rate_hz)
 
+    def resume(self) -> None:
+        """Go on counting on a new link to the same sensor; what the next start does not say again, still holds."""
+        self._held = None if self._held is None else []
+
     def take(self, frame: Samples, received_at_ns: int) -> StreamOutcome:
         """Return the samples of `frame` in physical units, after the gap that a jump of the device's clock leaves.
 

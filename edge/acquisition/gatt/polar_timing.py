@@ -31,8 +31,11 @@ _RECENT_FRAMES = 64
 _MAX_HOLES = 64
 _EARLY_NS = NS_PER_S
 """A frame that arrives this much sooner after its stamp than any before has a clock that was set forward."""
-_HOST_ERROR = 0.02
-"""By which host and device may disagree about the time between two frames, the worst oscillator included."""
+_LATE_NS = 5 * NS_PER_S
+"""A stream started anew whose frames arrive this much later after their stamps than before has a clock that began anew:
+what had been queued for the last link is gone."""
+_HOST_ERROR = 0.005
+"""By which host and device may disagree about the time between two frames: crystals by a fiftieth of this."""
 _MAX_OVERLAP = 0.5
 """A frame whose time covers less than this share of its samples has a clock that was set back."""
 
@@ -113,7 +116,7 @@ class FrameClock:
         if any(low <= time_ns <= high for low, high in self._holes):
             return Dropped("late")
         step_ns = time_ns - last_ns
-        if self._is_jump(step_ns, time_ns, n_samples, received_at_ns):
+        if self._is_jump(step_ns, received_at_ns - time_ns, n_samples, received_at_ns, is_restart=is_restart):
             first_ns = time_ns - round((n_samples - 1) * self._period_ns)
             placed = Placed(sequence=self._next_sequence, first_ns=first_ns, is_jump=True)
             return self._begin(placed, time_ns, n_samples, received_at_ns)
@@ -154,11 +157,12 @@ class FrameClock:
         self._stamps.append(time_ns)
         self._delays_ns.append(received_at_ns - time_ns)
 
-    def _is_jump(self, step_ns: int, time_ns: int, n_samples: int, received_at_ns: int) -> bool:
+    def _is_jump(self, step_ns: int, delay_ns: int, n_samples: int, received_at_ns: int, *, is_restart: bool) -> bool:
         if step_ns < _MAX_OVERLAP * n_samples * self._period_ns:
             return True
-        host_ns = max(0, received_at_ns - self._received_at_ns)
-        return received_at_ns - time_ns < min(self._delays_ns) - _EARLY_NS - _HOST_ERROR * host_ns
+        unsure_ns = _HOST_ERROR * max(0, received_at_ns - self._received_at_ns)
+        is_early = delay_ns < min(self._delays_ns) - _EARLY_NS - unsure_ns
+        return is_early or (is_restart and delay_ns > max(self._delays_ns) + _LATE_NS + unsure_ns)
 
     def _n_lost(self, step_ns: int, n_samples: int, *, is_restart: bool) -> int:
         expected = step_ns / self._period_ns

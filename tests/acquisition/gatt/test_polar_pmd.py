@@ -355,6 +355,64 @@ def test_stream_that_the_sensor_stopped_goes_on_after_a_counted_loss():
     assert decoder.counters.n_lost_samples == 6 * 73 + 1
 
 
+def linked(decoder: PolarDecoder, serial: bytes | None, at_ns: int = 0) -> list:
+    """Connect: who the sensor is, its battery, its features, and the dialogue."""
+    decoder.greeting()
+    texts = [Chunk(data=serial, received_at_ns=at_ns, channel=assigned(0x2A25))] if serial else []
+    battery = Chunk(data=b"\x50", received_at_ns=at_ns, channel=assigned(0x2A19))
+    return pushed(decoder, [*texts, battery]) + SimulatedPolar().start(decoder, at_ns)
+
+
+def test_new_link_to_the_same_sensor_goes_on_counting():
+    """Away for 56 s: what was missed is known to the sample, and the time line needs no new beginning."""
+    decoder = PolarDecoder(PolarSettings(sensor="chest", streams=("ecg",)))
+    timeline = Timeline()
+    linked(decoder, b"8AA87D20")
+    before = of_kind(DeviceBlock, pushed(decoder, [ecg_frame(k, rate_hz=130.167) for k in range(100)]))
+
+    assert decoder.flush() == []
+    decoder.reset("link-lost")
+    linked(decoder, b"8AA87D20", 90 * NS_PER_S)
+    away = ecg_frame(100, rate_hz=130.167, base_ns=UNSET_CLOCK_NS + 56 * NS_PER_S, delay_s=56.02)
+    after = of_kind(DeviceBlock, decoder.push(away))
+
+    n_missing = round(56 * 130.167)
+    assert after[0].sequence == 7300 + n_missing
+    assert decoder.counters.n_lost_samples == n_missing
+    out = [item for block in before + after for item in timeline.push(block)]
+    assert [(item.reason, item.n_missing) for item in of_kind(Gap, out)] == [("lost-frames", n_missing)]
+
+
+@pytest.mark.parametrize("serial", [b"other", None])
+def test_new_link_to_another_sensor_begins_anew(serial):
+    """Or to one that does not say who it is."""
+    decoder = PolarDecoder(PolarSettings(sensor="chest", streams=("ecg",)))
+    linked(decoder, b"8AA87D20")
+    pushed(decoder, [ecg_frame(k) for k in range(100)])
+
+    decoder.reset("link-lost")
+    linked(decoder, serial)
+    (block,) = of_kind(DeviceBlock, decoder.push(ecg_frame(200)))
+
+    assert block.sequence == 0
+    assert decoder.counters.n_lost_samples == 0
+
+
+def test_sensor_that_was_switched_off_meanwhile_has_lost_count():
+    """Its clock began anew in 2019 and happens to show a later time than before: no loss is made up from that."""
+    decoder = PolarDecoder(PolarSettings(sensor="chest", streams=("ecg",)))
+    linked(decoder, b"8AA87D20")
+    pushed(decoder, [ecg_frame(k) for k in range(20)])
+
+    decoder.reset("link-lost")
+    linked(decoder, b"8AA87D20", 300 * NS_PER_S)
+    items = decoder.push(ecg_frame(40, delay_s=300.0))
+
+    (gap,) = of_kind(Gap, items)
+    assert (gap.reason, gap.n_missing) == ("device-clock-jump", None)
+    assert decoder.counters.n_lost_samples == 0
+
+
 def test_nothing_is_taken_of_a_stream_that_was_not_started():
     """Another program may have started it, with a rate that we do not know."""
     decoder = PolarDecoder(PolarSettings(sensor="chest", streams=("acc",)))
