@@ -18,6 +18,7 @@ and SMP to the wearables.  Behaviour and error names follow bluetoothd 5.66; wha
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Callable
 
 from bumble.device import Advertisement, Device
@@ -36,9 +37,12 @@ from firmware_bridge.virtual.ble.bluez_properties import (
 )
 from firmware_bridge.virtual.ble.hearing import heard
 from firmware_bridge.virtual.ble.links import disconnect
-from firmware_bridge.virtual.ble.object_server import Call, DbusError, MethodEntry, ObjectServer, Reply
+from firmware_bridge.virtual.ble.object_server import OBJECT_MANAGER, Call, DbusError, MethodEntry, ObjectServer, Reply
 from firmware_bridge.virtual.ble.radio import AirController, VirtualAir
 
+_log = logging.getLogger(__name__)
+
+MONITOR = "org.bluez.AdvertisementMonitor1"
 TEMPORARY_S = 30.0
 """Devices that are neither bonded nor connected are forgotten so long after they were last heard (``TemporaryTimeout``
 of bluetoothd's main.conf)."""
@@ -284,14 +288,22 @@ class EmulatedBluez:
 
     async def _register_monitor(self, call: Call) -> Reply | None:
         self.require_power()
-        monitor = str(call.arguments[0])
-        self._scanners.add(f"{call.sender} {monitor}")
-        await self.listen()
-        self.server.spawn(self._activate(call.sender, monitor))
+        self.server.spawn(self._activate(call.sender, str(call.arguments[0])))
         return None
 
-    async def _activate(self, client: str, monitor: str) -> None:
-        await self.server.call(client, monitor, "org.bluez.AdvertisementMonitor1", "Activate", "")
+    async def _activate(self, client: str, root: str) -> None:
+        """Listen for a client that has monitors below `root`; bluetoothctl always registers, usually without any."""
+        try:
+            (objects,) = await self.server.call(client, root, OBJECT_MANAGER, "GetManagedObjects", "")
+            monitors = [path for path, interfaces in objects.items() if MONITOR in interfaces]
+            for path in monitors:
+                await self.server.call(client, path, MONITOR, "Activate", "")
+        except DbusError as error:
+            _log.info("emulated_bluez.monitor_refused client=%s error=%s", client, error.name)
+            return
+        if monitors:
+            self._scanners.add(f"{client} {root}")
+            await self.listen()
 
     async def _unregister_monitor(self, call: Call) -> Reply | None:
         self._scanners.discard(f"{call.sender} {call.arguments[0]}")

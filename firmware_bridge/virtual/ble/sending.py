@@ -49,6 +49,11 @@ class SentLog:
     def __len__(self) -> int:
         return len(self._values)
 
+    @property
+    def fates(self) -> tuple[Fate, ...]:
+        """Every fate there is, whether it befell a value or not."""
+        return tuple(Fate)
+
     def add(self, value: SentValue) -> None:
         """Take down one value."""
         self._values.append(value)
