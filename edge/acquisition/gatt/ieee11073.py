@@ -82,10 +82,17 @@ class Number:
 
     @property
     def value(self) -> float | None:
-        """The number rounded once to a float; None for a special one."""
-        return self.converted()
+        """The number rounded once to a float; None for a special one.
 
-    def converted(self, factor: Fraction = Fraction(1), offset: Fraction = Fraction(0)) -> float | None:
+        Divided by a power of ten, not multiplied by its inverse, which is rounded itself: 189 × 0.1 is 18.900000000000002.
+        """
+        if self.special is not None:
+            return None
+        if self.exponent < 0:
+            return self.mantissa / 10**-self.exponent
+        return float(self.mantissa * 10**self.exponent)
+
+    def converted(self, factor: Fraction, offset: Fraction = Fraction(0)) -> float | None:
         """Return the number + `offset`, times `factor`, rounded once; None for a special one."""
         if self.special is not None:
             return None

@@ -147,6 +147,9 @@ class ProfileDecoder:
     def _current_time(self, data: bytes, at_ns: int, channel: str) -> Answer:
         time = parse_current_time(data)
         if isinstance(time, Rejected):
+            if time.reason == "time":  # a clock that shows no time of any day is to be set as well
+                self._clock_channel = channel
+                self._link.clock.hear(None, at_ns)
             return time
         self._clock_channel = channel
         self._link.clock.hear(time.moment, at_ns)

@@ -11,9 +11,7 @@ from edge.acquisition.gatt.current_time import parse_current_time
 from edge.acquisition.gatt.date_time import date_time_bytes
 from edge.acquisition.gatt.ieee11073 import Number
 from edge.acquisition.gatt.thermometer import Temperature, temperature_bytes
-from edge.messages import (
-    Outgoing,
-)
+from edge.messages import Outgoing
 from tests.acquisition.gatt.rig import (
     NOON,
     Rig,
@@ -21,6 +19,7 @@ from tests.acquisition.gatt.rig import (
     at,
     cuff,
     readings,
+    reasons,
     tell_time,
 )
 
@@ -114,6 +113,16 @@ def test_clock_that_was_never_set_is_set():
 
     assert not readings(items)["systolic_mmhg"].is_stored
     assert write.channel == uuids.CURRENT_TIME
+
+
+def test_clock_that_shows_no_time_of_any_day_is_set():
+    """All ones, as from empty memory: refused, and put right."""
+    rig = Rig("blood_pressure")
+
+    refused = rig.say(uuids.CURRENT_TIME, b"\xff" * 7 + b"\x00\x00\x00", 0)
+
+    assert reasons(refused) == ["time"]
+    assert [write.channel for write in rig.requests(1)] == [uuids.CURRENT_TIME]
 
 
 def test_clock_without_current_time_service_is_set_through_date_time():

@@ -244,7 +244,13 @@ def test_new_measurement_leaves_the_last_temperature_until_it_is_done():
     rig = Rig("thermometer")
     rig.say(uuids.TEMPERATURE, temperature_bytes(Temperature(temperature=Number(370, -1))), 1)
 
-    assert rig.say(uuids.INTERMEDIATE_TEMPERATURE, temperature_bytes(Temperature(temperature=Number(312, -1))), 2) == []
+    settling = temperature_bytes(Temperature(temperature=Number(312, -1)))
+    now = rig.say(uuids.INTERMEDIATE_TEMPERATURE, settling, 2)
+    rig.decoder.reset("link-lost")
+    next_link = rig.say(uuids.INTERMEDIATE_TEMPERATURE, settling, 3)
+
+    assert now == []
+    assert shown(next_link) == {"body_temperature_c": ("measuring", INVALID)}
 
 
 def test_thermometer_without_clock_may_send_the_same_every_second():
