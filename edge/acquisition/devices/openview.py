@@ -16,65 +16,57 @@
                 21  u8   breaths a minute           17  two placeholders, 80 and 120: ignored
                                                     19  u8   lead-off status, bits 0-4
 
-There is neither a device clock nor a sample number.  A frame that is lost without a trace cannot be seen; what is
+There is neither a device clock nor a sample number, and the rate differs between boards: it is measured on connecting,
+and the samples of those seconds wait for it (`openview_rate`).  A frame that is lost without a trace cannot be seen; what is
 seen - garbage where a frame should be, or a long pause - is told as a gap of unknown size.  The firmware of the
 HealthyPi 5 sends zeros when it has no sample: those are never passed on as signal (`openview_zeros`).
 """
 
 from __future__ import annotations
 
-import struct
 from dataclasses import dataclass
-from typing import NamedTuple
 
 from edge.acquisition.devices.device import MAX_STALL_S, DeviceDecoder, DeviceItem
 from edge.acquisition.devices.line import LineSettings
+from edge.acquisition.devices.openview_frames import (
+    HEADER_BYTES,
+    HEALTHYPI_4,
+    HEALTHYPI_5,
+    LAYOUT_OF,
+    STOP,
+    Layout,
+    OpenViewFrame,
+    decode_payload,
+    judge,
+    values_of,
+)
+from edge.acquisition.devices.openview_rate import RateMeter
 from edge.acquisition.devices.openview_zeros import ZeroFilter
-from edge.acquisition.devices.reports import Value, judged
 from edge.acquisition.devices.sampling import SampleStream, SampleStreamSettings
-from edge.acquisition.devices.scanner import NOTHING_HERE, RawFrame, Rejected, share_of_frames
+from edge.acquisition.devices.scanner import RawFrame, share_of_frames
 from edge.messages import Channel, ChannelKind
 
 LINE = LineSettings(baud=115_200)
 
-_START = b"\x0a\xfa"
-_HEADER_BYTES = 5
-_STOP = b"\x00\x0b"
-_DATA = 0x02
-_LEADS_MASK = 0x1F
+_REPORT_FRAMES = 128
 _OTHER_LAYOUT_FRAMES = 8
 """So many frames of another length in a row are another device; fewer are damage."""
-_SPO2_ERROR = 25.0
-"""The low byte of -999, which the firmware's SpO2 algorithm returns when it has no value."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Layout:
-    """One kind of payload."""
-
-    n_bytes: int
-    model: str
-    ecg_mv_per_count: float | None
-    """None: no ECG."""
-
-
-HEALTHYPI_5 = Layout(n_bytes=22, model="HealthyPi 5", ecg_mv_per_count=1000 / (2**17 * 20))
-"""MAX30001: 18 bits signed, full scale 1 V over a gain of 20 (data sheet, and the conversion in the firmware)."""
-HEALTHYPI_4 = Layout(n_bytes=20, model="HealthyPi v4", ecg_mv_per_count=2 * 2420 / 12 / 2**16)
-"""ADS1292R: 2.42 V reference, gain 12 (the firmware's CH2SET is 0x60), upper 16 of 24 bits."""
-AFE4490 = Layout(n_bytes=10, model="AFE4490", ecg_mv_per_count=None)
-LAYOUTS: tuple[Layout, ...] = (HEALTHYPI_5, HEALTHYPI_4, AFE4490)
-_LAYOUT_OF = {layout.n_bytes: layout for layout in LAYOUTS}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OpenViewSettings:
-    """How the device is read."""
+    """How the device is read.
+
+    Raises
+    ------
+    ValueError
+        If a rate or a size is given that is not positive.
+    """
 
     sensor: str
     """Id of the sensor in the configuration."""
-    rate_hz: float = 128.0
-    """Frames a second: 128 on the HealthyPi 5, 125 on boards whose firmware sets the ADS1292R to that."""
+    rate_hz: float | None = None
+    """Frames a second; None measures it during the first five seconds of a link."""
     ecg_mv_per_count: float | None = None
     """Size of one count of the ECG; None for that of the board's converter as its firmware sets it."""
     is_red_first: bool = False
@@ -84,61 +76,10 @@ class OpenViewSettings:
     max_stall_s: float = MAX_STALL_S
     """Longest pause that is no gap."""
 
-
-class OpenViewFrame(NamedTuple):
-    """What one frame says, in counts; None where the layout has no such field."""
-
-    ecg: int | None
-    respiration: int | None
-    is_respiration_old: bool
-    red: int
-    infrared: int
-    temperature_c: float | None
-    spo2: int
-    rate: int
-    breaths: int | None
-    leads_off: int
-
-
-def decode_payload(payload: bytes, *, is_red_first: bool = False) -> OpenViewFrame:
-    """Return the fields of a payload of 22, 20 or 10 bytes.
-
-    Raises
-    ------
-    ValueError
-        If it has another length.
-    """
-    if len(payload) == HEALTHYPI_5.n_bytes:
-        ecg, bioz, skip, red, infrared, temperature, spo2, rate, breaths = struct.unpack("<iiBiihBBB", payload)
-        return OpenViewFrame(ecg, bioz, skip != 0, red, infrared, temperature / 100, spo2, rate, breaths, 0)
-    if len(payload) == HEALTHYPI_4.n_bytes:
-        ecg, bioz, infrared, red, temperature, breaths, spo2, rate, leads = struct.unpack("<hhiiHBBB2xB", payload)
-        if is_red_first:
-            red, infrared = infrared, red
-        leads_off = leads & _LEADS_MASK
-        return OpenViewFrame(ecg, bioz, False, red, infrared, temperature / 100, spo2, rate, breaths, leads_off)
-    if len(payload) == AFE4490.n_bytes:
-        infrared, red, spo2, rate = struct.unpack("<iiBB", payload)
-        return OpenViewFrame(None, None, False, red, infrared, None, spo2, rate, None, 0)
-    raise ValueError(f"expected a payload of {', '.join(map(str, _LAYOUT_OF))} bytes, got {len(payload)}")
-
-
-def judge(data: bytearray, at: int, is_end: bool) -> int | Rejected:  # noqa: ARG001  one shape for all devices
-    """Return the length of the frame at `at`, 0 for "more bytes needed", or why there is none."""
-    head = data[at : at + _HEADER_BYTES]
-    if not _START.startswith(head[:2]) and head[:2] != _START:
-        return NOTHING_HERE
-    if len(head) < _HEADER_BYTES:
-        return 0
-    n_payload = head[2] | head[3] << 8
-    if n_payload not in _LAYOUT_OF:
-        return Rejected("length", 2)
-    if head[4] != _DATA:
-        return Rejected("type", 2)
-    end = at + _HEADER_BYTES + n_payload + len(_STOP)
-    if len(data) < end:
-        return 0
-    return end - at if data[end - 2 : end] == _STOP else Rejected("stop", end - at)
+    def __post_init__(self) -> None:
+        for value in (self.rate_hz, self.ecg_mv_per_count):
+            if value is not None and not value > 0:
+                raise ValueError(f"expected a number > 0, got {value}")
 
 
 def recognise(data: bytes) -> float:
@@ -150,15 +91,12 @@ class OpenViewDecoder(DeviceDecoder):
     """Bytes in the OpenView format to ECG, respiration, red and infrared light, and the device's values."""
 
     def __init__(self, settings: OpenViewSettings) -> None:
-        super().__init__(
-            settings.sensor,
-            judge,
-            report_period_frames=max(1, round(settings.rate_hz)),
-            max_stall_s=settings.max_stall_s,
-        )
+        super().__init__(settings.sensor, judge, report_period_frames=_REPORT_FRAMES, max_stall_s=settings.max_stall_s)
         self._settings = settings
         self._layout: Layout | None = None
         self._n_other_layout = 0
+        self._meter = RateMeter()
+        self._waiting: list[tuple[OpenViewFrame | None, int]] = []  # None: a frame that was lost
         self._filters: dict[str, ZeroFilter] = {}
 
     def _forget(self) -> None:
@@ -170,57 +108,69 @@ class OpenViewDecoder(DeviceDecoder):
         self._n_lost_samples += sum(stream.n_lost_samples for stream in self._streams)
         self._streams = ()
         self._filters = {}
+        self._meter = RateMeter()
+        self._waiting = []
 
     def _finish(self) -> list[DeviceItem]:
-        return [item for zeros in self._filters.values() for item in zeros.finish()]
+        out = self._begin() if self._waiting else []
+        return [*out, *(item for zeros in self._filters.values() for item in zeros.finish())]
 
     def _gaps(self, reason: str, at_ns: int) -> list[DeviceItem]:
         return [*self._finish(), *super()._gaps(reason, at_ns)]
 
     def _leave_out(self, n_samples: int) -> list[DeviceItem]:
+        if self._waiting:
+            self._waiting += [(None, 0)] * n_samples
         return [item for zeros in self._filters.values() for item in zeros.skip(n_samples)]
 
     def _frame(self, frame: RawFrame) -> list[DeviceItem]:
-        layout = _LAYOUT_OF[len(frame.data) - _HEADER_BYTES - len(_STOP)]
+        at_ns = frame.received_at_ns
+        layout = LAYOUT_OF[len(frame.data) - HEADER_BYTES - len(STOP)]
         out: list[DeviceItem] = []
         if layout is not self._layout:
             self._n_other_layout += 1
             if self._layout is not None and self._n_other_layout < _OTHER_LAYOUT_FRAMES:
                 return [self._drop("layout", frame)]
-            out += self._meet(layout, frame)
+            out += self._gaps("stream-changed", at_ns)
+            self._retire()
+            self._layout = layout
         self._n_other_layout = 0
         out += self._note_frame(frame)
-        fields = decode_payload(frame.data[_HEADER_BYTES : -len(_STOP)], is_red_first=self._settings.is_red_first)
-        out += self._tell(fields, layout, frame.received_at_ns)
-        return out
+        fields = decode_payload(frame.data[HEADER_BYTES : -len(STOP)], is_red_first=self._settings.is_red_first)
+        out += self._reports.readings(values_of(fields, layout), at_ns)
+        if self._streams:
+            return [*out, *self._signals(fields, layout, at_ns)]
+        self._waiting.append((fields, at_ns))
+        self._meter.add(at_ns)
+        is_known = self._settings.rate_hz is not None or self._meter.is_done
+        return [*out, *self._begin()] if is_known else out
 
-    def _meet(self, layout: Layout, frame: RawFrame) -> list[DeviceItem]:
-        """Begin the streams of a device, ending those of another one."""
-        at_ns = frame.received_at_ns
-        out = self._gaps("stream-changed", at_ns)
-        self._retire()
-        self._layout = layout
-        streams = {name: self._stream(name, channels) for name, channels in self._channels(layout).items()}
+    def _begin(self) -> list[DeviceItem]:
+        """Begin the streams at the rate that is now known, with the samples that waited for it."""
+        layout = self._layout
+        if layout is None:
+            return []
+        rate_hz = self._settings.rate_hz or self._meter.rate_hz()
+        streams = {name: self._stream(name, channels, rate_hz) for name, channels in self._channels(layout).items()}
         self._streams = tuple(streams.values())
         self._filters = {
-            name: ZeroFilter(
-                stream,
-                sensor=self._settings.sensor,
-                rate_hz=self._settings.rate_hz,
-                may_hold_single_zeros=name != "ppg",
-            )
+            name: ZeroFilter(stream, sensor=self._settings.sensor, rate_hz=rate_hz, may_hold_single_zeros=name != "ppg")
             for name, stream in streams.items()
         }
-        return [*out, self._identity(layout.model, at_ns)]
+        waiting, self._waiting = self._waiting, []
+        out: list[DeviceItem] = [self._identity(layout.model, waiting[-1][1])]
+        for fields, at_ns in waiting:
+            out += self._leave_out(1) if fields is None else self._signals(fields, layout, at_ns)
+        return out
 
-    def _stream(self, name: str, channels: tuple[Channel, ...]) -> SampleStream:
+    def _stream(self, name: str, channels: tuple[Channel, ...], rate_hz: float) -> SampleStream:
         settings = self._settings
         return SampleStream(
             SampleStreamSettings(
                 sensor=settings.sensor,
                 stream=name,
                 channels=channels,
-                rate_hz=settings.rate_hz,
+                rate_hz=rate_hz,
                 block_samples=settings.block_samples,
             )
         )
@@ -248,7 +198,7 @@ class OpenViewDecoder(DeviceDecoder):
     def _mv_per_count(self, layout: Layout) -> float:
         return self._settings.ecg_mv_per_count or layout.ecg_mv_per_count or 1.0
 
-    def _tell(self, fields: OpenViewFrame, layout: Layout, at_ns: int) -> list[DeviceItem]:
+    def _signals(self, fields: OpenViewFrame, layout: Layout, at_ns: int) -> list[DeviceItem]:
         out: list[DeviceItem] = []
         if layout is HEALTHYPI_4:
             is_off, leads = fields.leads_off != 0, f"lead status {fields.leads_off:#04x}"
@@ -261,18 +211,4 @@ class OpenViewDecoder(DeviceDecoder):
             breathing = self._filters["respiration"]
             out += breathing.hold(at_ns) if fields.is_respiration_old else breathing.take((fields.respiration,), at_ns)
         out += self._filters["ppg"].take((fields.red, fields.infrared), at_ns)
-        return [*out, *self._reports.readings(_values(fields, layout), at_ns)]
-
-
-def _values(fields: OpenViewFrame, layout: Layout) -> list[Value]:
-    spo2 = judged("spo2_pct", fields.spo2, low=35, high=100, missing=(0.0, _SPO2_ERROR))
-    if layout is AFE4490:
-        # The sketch sends no saturation and leaves the rate of the last good one in place.
-        absent = None if fields.spo2 else "not-measured"
-        return [spo2, judged("pulse_rate_bpm", fields.rate, low=20, high=254, absent=absent)]
-    values = [spo2, judged("heart_rate_bpm", fields.rate, low=15, high=254)]
-    if fields.breaths is not None:
-        values.append(judged("respiratory_rate_bpm", fields.breaths, low=2, high=100))
-    if fields.temperature_c is not None:
-        values.append(judged("body_temperature_c", fields.temperature_c, low=20, high=45))
-    return values
+        return out
