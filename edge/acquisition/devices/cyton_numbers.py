@@ -8,6 +8,9 @@ from edge.acquisition.devices.sampling import NS_PER_S
 from edge.acquisition.unrolling import unroll
 
 NUMBERS = 256
+REPEATED = 32
+"""A frame whose number is less than so far back came twice; a board that restarted there is late by an eighth of a
+second, no more."""
 
 
 class Step(NamedTuple):
@@ -54,7 +57,7 @@ class SampleNumbers:
         last = newest[0]
         n_elapsed = 0 if is_backlog else self._n_elapsed(at_ns)
         unrolled = unroll(number, near=last + max(1, n_elapsed), counter_range=NUMBERS)
-        if unrolled == last:
+        if last - REPEATED < unrolled <= last:
             return None
         if unrolled < last:
             self._newest = (number, at_ns)

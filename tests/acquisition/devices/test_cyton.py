@@ -105,6 +105,17 @@ def test_frame_that_comes_twice_counts_once(decoder):
     assert heard.reasons() == ["duplicate"]
 
 
+def test_stretch_that_comes_twice_counts_once(decoder):
+    """A relay that sends its last bytes again."""
+    data = frames(40)
+
+    heard = hear_in_time(decoder, [*data[:20], *data[10:20], *data[20:]], rate_hz=250)
+
+    assert heard.sequences("ecg") == list(range(40))
+    assert heard.reasons() == ["duplicate"] * 10
+    assert heard.gaps == []
+
+
 def test_number_that_goes_back_is_a_restart(decoder):
     """Nobody knows what is missing then."""
     heard = hear_in_time(decoder, frames(51, first=50) + frames(50), rate_hz=250)
