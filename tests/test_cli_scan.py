@@ -37,8 +37,8 @@ from tests.fakes.serial_device import SerialDevice
 
 FAST = 50.0
 """Times real time: waiting for a port that says nothing takes a tenth of a second here."""
-PATIENT = ProbeSettings(patience_s=60, window_s=30)
-"""For devices that talk: the scan ends when it knows them, never by waiting."""
+PATIENT = ProbeSettings(patience_s=600, window_s=600)
+"""For devices that talk: the scan ends by what it hears, never by waiting."""
 HELLO = packet_line(
     Hello(boot_id=1, tick_rate_hz=1000, ticks=0, device_id="bed-4", model="Board", firmware="2.1", streams=()),
     sequence=0,
@@ -83,7 +83,7 @@ def test_device_is_found_at_its_own_speed_without_being_written_to(tree, driver,
     with SerialDevice(says, baud=baud) as device:
         tree.plug("ttyUSB0", "0403:6001", target=device.path, links=("serial/by-id/usb-1",))
 
-        (find,) = scanned(tree, ProbeSettings(patience_s=60, window_s=20))
+        (find,) = scanned(tree)
 
     assert find.state is PortState.FOUND
     assert find.device is not None
@@ -127,7 +127,7 @@ def test_device_that_waits_is_found_when_asked(tree, driver, answers):
     with SerialDevice(answers=answers) as device:
         tree.plug("ttyUSB0", "0403:6001", target=device.path)
 
-        (find,) = scanned(tree, ProbeSettings(patience_s=2, window_s=20, asks=True))
+        (find,) = scanned(tree, ProbeSettings(patience_s=2, answer_s=60, asks=True))
 
     assert find.device is not None
     assert find.device.driver == driver
@@ -138,7 +138,7 @@ def test_firmware_at_a_speed_of_its_own_is_found_and_the_speed_written_down(tree
     with SerialDevice(HELLO, baud=921600) as device:
         tree.plug("ttyUSB0", "0403:6001", target=device.path)
 
-        finds = scanned(tree, ProbeSettings(patience_s=60, window_s=20, extra_baud=921600))
+        finds = scanned(tree, ProbeSettings(patience_s=600, window_s=600, extra_baud=921600))
 
     (block,) = sections(Scan(serial=finds, bluetooth=None))
     assert tomllib.loads(block)["sensor"][0]["baud"] == 921600
@@ -146,10 +146,10 @@ def test_firmware_at_a_speed_of_its_own_is_found_and_the_speed_written_down(tree
 
 def test_bytes_that_nobody_knows_are_told_from_silence(tree):
     """Something is there: the number of bytes is told, and what to try."""
-    with SerialDevice(b"$GPGGA,123519,4807.038,N*47\r\n") as device:
+    with SerialDevice(b"$GPGGA,123519,4807.038,N*47\r\n" * 20) as device:
         tree.plug("ttyUSB0", "0403:6001", target=device.path)
 
-        (find,) = scanned(tree, ProbeSettings(patience_s=60, window_s=2))
+        (find,) = scanned(tree, PATIENT)
 
     assert find.state is PortState.UNKNOWN
     assert find.n_bytes > 0
@@ -169,13 +169,13 @@ def test_port_that_floods_us_is_judged_and_not_followed(tree):
 
 def test_port_that_is_pulled_during_the_scan_is_told(tree):
     """The others are not affected, and no thread is left behind."""
-    with SerialDevice(b"x", baud=9600) as pulled, SerialDevice(nonin()) as other:
+    with SerialDevice() as pulled, SerialDevice(nonin()) as other:
         tree.plug("ttyUSB0", "0403:6001", socket="1-1", target=pulled.path)
         tree.plug("ttyUSB1", "0403:6001", socket="1-2", target=other.path)
         timer = threading.Timer(0.1, lambda: (pulled._ended.set(), pulled._thread.join(), pulled.unplug()))
         timer.start()
 
-        lost, found = scanned(tree, ProbeSettings(patience_s=60, window_s=60))
+        lost, found = scanned(tree, PATIENT)
         timer.join()
 
     assert lost.state is PortState.FAILED

@@ -109,17 +109,22 @@ def recognise(data: bytes) -> Recognised | None:
     return Recognised(driver=driver, words=words or kind.words, share=shares[driver], line=kind.line)
 
 
-def questions(line: LineSettings) -> list[Outgoing]:
-    """Return what makes the devices of `line` speak that are silent until asked: only what asks, nothing that sets.
+def questions(line: LineSettings) -> list[bytes]:
+    """Return what makes the devices of `line` speak that are silent until asked, one question for each.
 
-    A bridge device says who it is, a Contec sends what it measures, a Cyton stops and says its name.
+    A bridge device says who it is, a Contec sends what it measures, a Cyton resets and says its name, which takes it
+    two seconds.  None of them keeps a trace of it.
     """
-    ours = BridgeDecoder(BridgeSettings(sensor="scan")).greeting()
+    ours = _joined(BridgeDecoder(BridgeSettings(sensor="scan")).greeting())
     if line == BRIDGE_LINE:
         contec = contec_v7.ContecV7Decoder(contec_v7.ContecV7Settings(sensor="scan"))
         board = cyton.CytonDecoder(cyton.CytonSettings(sensor="scan"))
-        return [*ours, *contec.greeting(), *board.greeting()]
-    return [] if line in LINES else ours  # at another speed there can only be firmware of our own protocol
+        return [ours, _joined(contec.greeting()), _joined(board.greeting())]
+    return [] if line in LINES else [ours]  # at another speed there can only be firmware of our own protocol
+
+
+def _joined(wanted: list[Outgoing]) -> bytes:
+    return b"".join(each.data for each in wanted)
 
 
 def _frames(data: bytes) -> list[Frame]:

@@ -26,6 +26,7 @@ import termios
 import threading
 from collections import deque
 from collections.abc import AsyncIterator
+from concurrent.futures import Future
 from dataclasses import dataclass, replace
 from typing import Literal, get_args
 
@@ -181,6 +182,8 @@ class SerialPort:
             await asyncio.to_thread(link.retune, settings)
         except ValueError as error:
             raise _bad_line(self._settings.port, settings, error) from error
+        except TransportError:
+            raise
         except _PORT_ERRORS as error:
             raise _disconnected(self.describe(), error) from error
         self._settings = settings
@@ -237,6 +240,14 @@ def _set_modem_lines(port: serial.Serial, dtr: bool | None) -> None:
                 raise
 
 
+class _Retuning:
+    """A wish to change the line, for the reader thread."""
+
+    def __init__(self, settings: SerialPortSettings) -> None:
+        self.settings = settings
+        self.done: Future[None] = Future()
+
+
 class _Link:
     """An open port, its reader thread and the buffer between thread and event loop."""
 
@@ -249,7 +260,7 @@ class _Link:
         self._clock = clock
         self._loop = loop
         self._lock = threading.Lock()  # guards the five fields below
-        self._n_retunes = 0
+        self._retuning: _Retuning | None = None
         self._chunks: deque[Chunk] = deque()
         self._n_buffered_bytes = 0
         self._error: TransportError | None = None
@@ -274,14 +285,17 @@ class _Link:
             await self._is_ready.wait()
 
     def retune(self, settings: SerialPortSettings) -> None:
-        """Change the line, and forget what came over the old one."""
-        self.port.apply_settings({"baudrate": settings.baud, "parity": settings.parity, "stopbits": settings.stop_bits})
+        """Have the line changed and what came over the old one forgotten; blocks until it is done.
+
+        The reader thread does it between two reads: a flush during a read looks to pyserial like a hang-up.
+        """
+        retuning = _Retuning(settings)
         with self._lock:
-            self._n_retunes += 1
-            self._chunks.clear()
-            self._n_buffered_bytes = 0
-        self.port.reset_input_buffer()
-        self.port.cancel_read()  # a read that began before belongs to the old line
+            if self._error is not None:
+                raise self._error
+            self._retuning = retuning
+        self.port.cancel_read()
+        retuning.done.result()
 
     def stop(self) -> None:
         """End the thread and close the port; blocks for as long as the thread needs to notice."""
@@ -296,12 +310,31 @@ class _Link:
     def _read(self) -> None:
         try:
             while not self._is_stopping:
-                n_retunes = self._n_retunes
+                self._retune_if_asked()
                 data = self.port.read(1)  # blocks until a byte comes, or `wake_up_s`
                 if data:
-                    self._take(data + self._rest(), n_retunes)
+                    self._take(data + self._rest())
         except _PORT_ERRORS as error:
             self._fail(_disconnected(self._settings.port, error))
+        else:
+            self._fail(TransportError(f"{self._settings.port} was closed", reason=TransportFault.DISCONNECTED))
+
+    def _retune_if_asked(self) -> None:
+        with self._lock:
+            retuning, self._retuning = self._retuning, None
+        if retuning is None:
+            return
+        wanted = retuning.settings
+        try:
+            self.port.apply_settings({"baudrate": wanted.baud, "parity": wanted.parity, "stopbits": wanted.stop_bits})
+            self.port.reset_input_buffer()
+        except (ValueError, *_PORT_ERRORS) as error:
+            retuning.done.set_exception(error)
+            return
+        with self._lock:
+            self._chunks.clear()
+            self._n_buffered_bytes = 0
+        retuning.done.set_result(None)
 
     def _rest(self) -> bytes:
         """Return what else waits; nothing if the port just vanished, which the next read will tell."""
@@ -310,12 +343,10 @@ class _Link:
         except _PORT_ERRORS:
             return b""
 
-    def _take(self, data: bytes, n_retunes: int) -> None:
+    def _take(self, data: bytes) -> None:
         chunk = Chunk(data=data, received_at_ns=self._clock.monotonic_ns())
         n_dropped = 0
         with self._lock:
-            if n_retunes != self._n_retunes:
-                return
             self._chunks.append(chunk)
             self._n_buffered_bytes += len(data)
             while self._n_buffered_bytes - n_dropped > self._settings.max_buffered_bytes and len(self._chunks) > 1:
@@ -329,6 +360,9 @@ class _Link:
     def _fail(self, error: TransportError) -> None:
         with self._lock:
             self._error = error
+            retuning, self._retuning = self._retuning, None
+        if retuning is not None:
+            retuning.done.set_exception(error)
         self._wake()
 
     def _wake(self) -> None:

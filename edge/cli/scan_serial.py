@@ -77,6 +77,8 @@ class ProbeSettings:
     """Until the first byte comes; a board that resets on opening needs 2 s before it speaks."""
     window_s: float = 1.5
     """At each speed, once anything comes at all: 500 bytes of the slowest device."""
+    answer_s: float = 3.0
+    """After each question; a Cyton takes two seconds to reset and say so."""
     asks: bool = False
     """Whether a port that says nothing is asked; only then a byte is written."""
     extra_baud: int | None = None
@@ -197,32 +199,32 @@ async def _search(ear: _Ear, settings: ProbeSettings) -> Recognised | None:
             await ear.retune(line)
         device = await ear.recognise(settings.window_s) if ear.n_bytes else None
         if device is None and settings.asks:
-            device = await _ask(ear, line, settings.window_s)
+            device = await _ask(ear, line, settings.answer_s)
         if device is None:
             continue
         if device.driver == BRIDGE:
-            device = await _introduced(ear, device, settings.window_s)
+            device = await _introduced(ear, device, settings.answer_s)
             return device if line in LINES else replace(device, line=line)
         return device
     return None
 
 
-async def _ask(ear: _Ear, line: LineSettings, window_s: float) -> Recognised | None:
+async def _ask(ear: _Ear, line: LineSettings, answer_s: float) -> Recognised | None:
     """Return the device that answers to the questions of `line`, which are put one after the other."""
     for question in questions(line):
-        await ear.write(question.data)
-        device = await ear.recognise(window_s)
+        await ear.write(question)
+        device = await ear.recognise(answer_s)
         if device is not None:
             return device
     return None
 
 
-async def _introduced(ear: _Ear, device: Recognised, window_s: float) -> Recognised:
+async def _introduced(ear: _Ear, device: Recognised, answer_s: float) -> Recognised:
     """Return `device` with who it says it is; to ask a device of our own protocol does no harm."""
     if device.words != KINDS[BRIDGE].words:
         return device
-    await ear.write(questions(BRIDGE_LINE)[0].data)
-    await ear.hear(window_s, lambda: bridge_words(ear.tail) != "")
+    await ear.write(questions(BRIDGE_LINE)[0])
+    await ear.hear(answer_s, lambda: bridge_words(ear.tail) != "")
     return replace(device, words=bridge_words(ear.tail) or device.words)
 
 

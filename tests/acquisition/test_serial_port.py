@@ -21,6 +21,7 @@ from edge.clock import ManualClock, SystemClock
 from edge.errors import TransportError, TransportFault
 from tests.conformance.transport_battery import GUARD_S, TransportBattery, read_exactly, read_to_end, run
 from tests.fakes.pty_port import Pty
+from tests.fakes.serial_device import SerialDevice
 
 
 @pytest.fixture
@@ -364,6 +365,38 @@ def test_retuned_port_reads_on_at_the_new_speed_and_forgets_the_old_bytes(pty):
         return words, bool(flags & termios.CSTOPB), speed, data
 
     assert run(scenario()) == (f"{pty.link} at 9600 baud 8N2", True, termios.B9600, b"new")
+
+
+def test_retuning_under_a_flood_is_no_hang_up():
+    """A flush in the middle of a read would look like a cable pulled: the driver says "readable" and gives nothing."""
+
+    async def scenario():
+        with SerialDevice(bytes(512)) as device:
+            port = port_at(device.path)
+            await port.open()
+            for n in range(300):
+                await port.retune((9600, 19200, 115200)[n % 3])
+            data = await read_exactly(port, 100)
+            await port.close()
+        return len(data)
+
+    assert run(scenario()) >= 100
+
+
+def test_retuning_a_port_that_was_pulled_is_disconnected(pty):
+    """The reader thread has ended: the wish is answered all the same."""
+
+    async def scenario():
+        port = port_at(pty.link)
+        await port.open()
+        pty.unplug()
+        await read_to_end(port)
+        with pytest.raises(TransportError) as caught:
+            await port.retune(9600)
+        await port.close()
+        return caught.value.reason
+
+    assert run(scenario()) is TransportFault.DISCONNECTED
 
 
 def test_retuning_a_closed_port_is_refused(pty):

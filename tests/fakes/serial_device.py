@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Self
 
 _STEP_S = 0.002
-_GARBAGE = b"\x00\xf8\x80\x1e\x00\xfe\x66"
+_GARBAGE = b"\x00\xf8\x80\x1e\x00\xfe\x66" * 64
 
 
 class SerialDevice:
