@@ -13,7 +13,8 @@ Windows, definitions and names are those of the variability of an ECG (`hrv`), s
 
 Measured on 24 MIT-BIH records, whose annotated beats stood for a strap, every 70 beats against the RMSSD of the
 annotated normal beats: in 207 minutes without ectopic beats nine in ten differ by less than 1 %, in 211 with one or more
-by less than 18 % (79 % with the first rule alone), the median by 2 % (16 %).
+by less than 18 % (79 % with the first rule alone), the median by 2 % (16 %).  Sent once a second with delays of 2 s on
+average, the former still differ by less than 2 %; with 1 % or 5 % of the notifications lost, by less than 4 % or 7 %.
 """
 
 from __future__ import annotations

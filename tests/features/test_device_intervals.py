@@ -10,11 +10,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from edge.acquisition.gatt.heart_rate import HeartRate, heart_rate_bytes
+from edge.acquisition.gatt.plan import assigned
+from edge.acquisition.gatt.profiles import ProfileDecoder, ProfileSettings
 from edge.acquisition.wfdb_file import quiet
 from edge.features.device_intervals import DeviceIntervals, DeviceIntervalsSettings
 from edge.features.hrv import HrvSettings, HrvWindow
 from edge.features.vitals import VitalsStage
-from edge.messages import Beat, BeatKind, RrIntervals, Tick
+from edge.messages import Beat, BeatKind, Chunk, RrIntervals, Tick
 
 S = 1_000_000_000
 DATA = Path(os.environ.get("VITALEDGE_DATA", Path(__file__).parents[2] / "../shared/data"))
@@ -283,6 +286,25 @@ def test_person_with_a_strap_alone_has_variability_and_loses_it_when_the_strap_f
     assert now.measurements["rmssd_ms"].value == pytest.approx(10.0)
     assert now.measurements["rmssd_ms"].source == "strap/rr"
     assert (later.measurements["rmssd_ms"].value, later.measurements["rmssd_ms"].absent) == (None, "stale")
+
+
+def test_notifications_of_a_strap_become_variability():
+    """From the bytes of the heart-rate profile to the shown value, through intervals of 1/1024 s."""
+    decoder = ProfileDecoder(ProfileSettings(sensor="strap", profiles=("heart_rate",)))
+    stage, vitals = DeviceIntervals(), VitalsStage()
+    at_ns = 0
+    for k in range(100):
+        rr_1024 = (820 if k % 2 else 860,)
+        at_ns += rr_1024[0] * S // 1024
+        data = heart_rate_bytes(HeartRate(heart_rate_bpm=73, is_contact=True, rr_1024=rr_1024))
+        for item in decoder.push(Chunk(data=data, received_at_ns=at_ns, channel=assigned(0x2A37))):
+            for each in stage.push(item) if isinstance(item, RrIntervals) else [item]:
+                vitals.push(each)
+
+    (shown,) = vitals.push(Tick(at_ns=at_ns))
+
+    assert shown.measurements["heart_rate_bpm"].value == 73.0
+    assert shown.measurements["rmssd_ms"].value == pytest.approx(40 * 1000 / 1024, abs=0.01)
 
 
 @pytest.mark.parametrize(

@@ -88,9 +88,8 @@ class Number:
         """
         if self.special is not None:
             return None
-        if self.exponent < 0:
-            return self.mantissa / 10**-self.exponent
-        return float(self.mantissa * 10**self.exponent)
+        power: int = 10 ** abs(self.exponent)
+        return self.mantissa / power if self.exponent < 0 else float(self.mantissa * power)
 
     def converted(self, factor: Fraction, offset: Fraction = Fraction(0)) -> float | None:
         """Return the number + `offset`, times `factor`, rounded once; None for a special one."""
