@@ -208,7 +208,7 @@ class PolarDialogue:
             self._wait(stream, at_ns, self._settings.retry_s)
 
     def _hear_response(self, response: Response, at_ns: int) -> None:
-        question = self._question
+        question = self._question if self._begun_at_ns is not None else self._overheard(response, at_ns)
         if question is None or not response.answers(question.operation, question.measurement):
             self._n_unasked += 1
             return
@@ -230,6 +230,17 @@ class PolarDialogue:
         else:  # stopped; an error means that there was nothing to stop
             stream.phase = Phase.STARTING if stream.choices else Phase.UNASKED
         stream.parameters = b""
+
+    def _overheard(self, response: Response, at_ns: int) -> _Question | None:
+        """Return the question that must have been asked before `response`, in a recording of what a sensor said.
+
+        There `due` is never called.  What was chosen stood in the question; it is taken to be the first choice.
+        """
+        for measurement in self._streams:
+            for operation in Operation:
+                if (response.operation, response.measurement) == (operation, measurement):
+                    return _Question(measurement=measurement, operation=operation, asked_at_ns=at_ns)
+        return None
 
     def _hear_settings(self, measurement: MeasurementType, stream: _Stream, response: Response, at_ns: int) -> None:
         offered = decode_settings(stream.parameters + response.parameters)

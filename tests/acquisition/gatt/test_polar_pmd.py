@@ -252,6 +252,31 @@ def test_identity_names_the_streams_once_they_are_known():
     assert len(of_kind(SensorIdentity, items)) <= 3
 
 
+def test_recording_of_a_sensor_is_read_without_asking():
+    """A capture holds the answers and not the questions: what was chosen is what would be chosen again."""
+    sensor = SimulatedPolar()
+    asker = PolarDecoder(PolarSettings(sensor="chest"))
+    asker.greeting()
+    captured = [sensor.features()]
+    asker.push(captured[0])
+    while asked := asker.requests(0):
+        captured.append(sensor.answer(asked[0].data))
+        asker.push(captured[-1])
+    acc = frame_bytes(MeasurementType.ACC, NS_PER_S, np.array([[-9, -1, 999]]), frame_type=1)
+    captured += [ecg_frame(0), notification(acc), ecg_frame(1), ecg_frame(3)]
+
+    live = pushed(asker, captured[-4:])
+    recorded = PolarDecoder(PolarSettings(sensor="chest"))
+    replayed = pushed(recorded, captured)
+
+    assert [(item.stream, item.sequence, item.nominal_rate_hz) for item in of_kind(DeviceBlock, replayed)] == [
+        (item.stream, item.sequence, item.nominal_rate_hz) for item in of_kind(DeviceBlock, live)
+    ]
+    assert len(of_kind(DeviceBlock, replayed)) == 4
+    assert recorded.counters.n_lost_samples == 73
+    assert recorded.counters.n_corrupt == {}
+
+
 def test_what_a_sensor_declines_is_told_and_taken_back():
     """In its charger a Verity Sense measures nothing; the operator sees why, until it does."""
     sensor = SimulatedPolar(offers={MeasurementType.ECG: H10_OFFERS[MeasurementType.ECG]})
