@@ -50,6 +50,8 @@ _MAX_STEP = 4
 _HELD_FRAMES = 25
 """After a pause so many frames, a tenth of a second, are looked at together."""
 _ACCELERATION_STEP = round(RATE_HZ / ACCELERATION_RATE_HZ)
+_MIN_ACCELERATION_STEP = 6
+"""Frames between two samples of the accelerometer at least: its oscillator is off by 10 % at most."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -168,6 +170,7 @@ class CytonDecoder(DeviceDecoder):
         self._is_known = False
         self._held: list[RawFrame] = []
         self._accelerated_at: int | None = None  # sample index of the newest acceleration
+        self._had_axes = False
 
     def greeting(self) -> list[Outgoing]:
         """Return the commands that stop and reset the board."""
@@ -189,6 +192,7 @@ class CytonDecoder(DeviceDecoder):
         self._is_known = False
         self._held = []
         self._accelerated_at = None
+        self._had_axes = False
 
     def _after_garbage(self, frame: RawFrame) -> list[DeviceItem]:  # noqa: ARG002  the numbers tell what is missing
         return []
@@ -250,14 +254,21 @@ class CytonDecoder(DeviceDecoder):
 
     def _accelerate(self, data: bytes, at_ns: int) -> list[DeviceItem]:
         axes = struct.unpack(">hhh", data[26:32])
-        if data[32] != _STOP or not any(axes):  # zeros: the accelerometer, at 25 Hz, has nothing new
+        has_axes, had_axes = data[32] == _STOP and any(axes), self._had_axes
+        self._had_axes = has_axes
+        if not has_axes:  # zeros: the accelerometer, at 25 Hz, has nothing new
             return []
-        index, before = self._ecg.sequence, self._accelerated_at
+        index, before = self._ecg.sequence - 1, self._accelerated_at
+        # Some firmware repeats the last sample instead of sending zeros: then every tenth is one.
+        if before is not None and index - before < (_ACCELERATION_STEP if had_axes else _MIN_ACCELERATION_STEP):
+            return []
         self._accelerated_at = index
         out: list[DeviceItem] = []
         if before is not None and index - before > 2 * _ACCELERATION_STEP:
             out += self._acceleration.gap("lost-frames", at_ns)  # its samples have no number of their own
-        return [*out, *self._acceleration.add(tuple(axis * _MPS2_PER_COUNT for axis in axes), at_ns)]
+        # Its oscillator is worth little: the crystal that counts the frames tells when each was taken.
+        row = tuple(axis * _MPS2_PER_COUNT for axis in axes)
+        return [*out, *self._acceleration.add(row, at_ns, device_time_ns=self._ecg.device_time_ns(index))]
 
     def _text(self, frame: RawFrame) -> list[DeviceItem]:
         at_ns = frame.received_at_ns

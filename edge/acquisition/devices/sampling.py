@@ -43,8 +43,8 @@ class SampleStream:
         self._rows: list[Sequence[float]] = []
         self._sequence = 0  # of the next sample
         self._anchor: tuple[int, int] | None = None  # sequence of a sample and its device time
+        self._block_time_ns: int | None = None  # of the first waiting sample, where the caller knows it
         self._received_at_ns: int | None = None
-        self._n_samples = 0
         self._n_lost_samples = 0
 
     @property
@@ -67,10 +67,29 @@ class SampleStream:
         """Samples known to be missing since the stream was made."""
         return self._n_lost_samples
 
-    def add(self, row: Sequence[float], received_at_ns: int) -> list[DeviceBlock]:
-        """Take one sample of every channel; return the block that it completes."""
+    def device_time_ns(self, sequence: int) -> int:
+        """Return the device time of a sample of this stretch; 0 before its first."""
+        if self._anchor is None:
+            return 0
+        anchor_sequence, anchor_ns = self._anchor
+        return anchor_ns + round((sequence - anchor_sequence) * NS_PER_S / self._settings.rate_hz)
+
+    def add(self, row: Sequence[float], received_at_ns: int, *, device_time_ns: int | None = None) -> list[DeviceBlock]:
+        """Take one sample of every channel; return the block that it completes.
+
+        Parameters
+        ----------
+        row : sequence of float
+            One value for each channel.
+        received_at_ns : int
+            When its frame came.
+        device_time_ns : int, optional
+            When it was taken, where a better clock than the number of samples tells it.
+        """
         if self._anchor is None:
             self._anchor = (self._sequence, received_at_ns)
+        if not self._rows:
+            self._block_time_ns = device_time_ns
         self._rows.append(row)
         self._sequence += 1
         self._received_at_ns = received_at_ns
@@ -112,8 +131,7 @@ class SampleStream:
             return []
         settings = self._settings
         sequence = self._sequence - len(rows)
-        anchor_sequence, anchor_ns = self._anchor
-        elapsed_ns = round((sequence - anchor_sequence) * NS_PER_S / settings.rate_hz)
+        time_ns = self._block_time_ns
         block = DeviceBlock(
             sensor=settings.sensor,
             stream=settings.stream,
@@ -121,7 +139,7 @@ class SampleStream:
             values=np.array(rows, dtype=np.float64).reshape(len(rows), len(settings.channels)),
             nominal_rate_hz=settings.rate_hz,
             sequence=sequence,
-            device_time_ns=anchor_ns + elapsed_ns,
+            device_time_ns=self.device_time_ns(sequence) if time_ns is None else time_ns,
             received_at_ns=self._received_at_ns,
         )
         return [block]

@@ -200,6 +200,28 @@ def test_acceleration_comes_with_every_tenth_frame(decoder):
     assert {late - early for early, late in itertools.pairwise(times)} == {200_000_000}
 
 
+def test_acceleration_is_timed_by_the_frames(decoder):
+    """The accelerometer has an oscillator of its own, 8 % fast here; the crystal that counts the frames tells."""
+    taken = {round(k * 250 / 27) for k in range(200)}
+    data = [cyton_frame(k, (0,) * 8, (0, 0, 8000) if k in taken else (0, 0, 0)) for k in range(1500)]
+
+    heard = hear_in_time(decoder, data, rate_hz=250)
+
+    blocks = [item for item in heard.blocks if item.stream == "acceleration"]
+    periods_ns = [late.device_time_ns - early.device_time_ns for early, late in itertools.pairwise(blocks)]
+    assert sum(periods_ns[:30]) / 30 == pytest.approx(5 / 27 * 1e9, rel=0.005)
+
+
+def test_acceleration_that_is_repeated_in_every_frame(decoder):
+    """Other firmware sends the last sample again instead of zeros: still 25 a second."""
+    data = [cyton_frame(k, (0,) * 8, (0, 0, 8000 + k // 10)) for k in range(500)]
+
+    heard = hear_in_time(decoder, data, rate_hz=250)
+
+    assert len(heard.samples("acceleration", 2)) == 50
+    assert len(set(heard.samples("acceleration", 2))) == 50
+
+
 def test_loss_is_a_gap_in_the_acceleration(decoder):
     """Its samples have no number of their own."""
     data = [
