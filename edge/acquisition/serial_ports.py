@@ -39,9 +39,10 @@ import errno
 import re
 import stat
 import termios
+from collections.abc import Sequence
 from pathlib import Path
 
-from edge.acquisition.udev import USB_PREFIX, PortInfo, PortRoots, UsbIdentity, group_of, list_ports
+from edge.acquisition.udev import BY_SOCKET, USB_PREFIX, PortInfo, PortRoots, UsbIdentity, group_of, list_ports
 from edge.errors import TransportError, TransportFault
 
 _IDENTITY = re.compile(r"([0-9a-fA-F]{4}):([0-9a-fA-F]{4})(?::(.+))?")
@@ -106,8 +107,25 @@ def resolve_port(port: str, roots: PortRoots = PortRoots()) -> str:  # noqa: B00
     raise TransportError(
         f"{port} could be any of {len(found)} ports: {candidates}",
         reason=TransportFault.OTHER,
-        hint="name one of them: " + ", ".join(_unique_name(each, found) for each in found),
+        hint="name one of them: " + ", ".join(lasting_name(each, listed) for each in found),
     )
+
+
+def lasting_name(port: PortInfo, among: Sequence[PortInfo]) -> str:
+    """Return the name to put into a configuration, which means `port` and none other of `among` after a replug too.
+
+    A link by serial number; where two devices have the same one, as CP2102 adapters often do, the link by socket; a USB
+    identity where there is no udev; the kernel's name where nothing else tells it apart.
+    """
+    by_socket = [link for link in port.links if BY_SOCKET in link]
+    by_serial = [link for link in port.links if BY_SOCKET not in link]
+    n_alike = sum((each.usb, each.interface) == (port.usb, port.interface) for each in among)
+    n_same_device = sum(each.usb == port.usb for each in among)
+    if by_serial and (port.usb is None or n_alike == 1):
+        return by_serial[0]
+    if by_socket:
+        return by_socket[0]
+    return str(port.usb) if port.usb is not None and n_same_device == 1 else port.path
 
 
 def open_error(port: str, error: BaseException) -> TransportError:
@@ -171,10 +189,3 @@ def _told_apart(port: PortInfo, among: list[PortInfo]) -> str:
     if port.usb is not None and port.usb.serial and len(set(serials)) == len(serials):
         return f"serial number {port.usb.serial}"
     return f"interface {port.interface}" if port.interface else "no serial number"
-
-
-def _unique_name(port: PortInfo, among: list[PortInfo]) -> str:
-    """Return the name that means `port` and no other of `among`."""
-    if port.usb is not None and port.usb.serial and [each.usb for each in among].count(port.usb) == 1:
-        return str(port.usb)
-    return port.stable_name

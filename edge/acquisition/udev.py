@@ -15,7 +15,9 @@ USB_PREFIX = "usb:"
 """How a port begins that is named by its USB identity."""
 
 _NO_UART = "0"  # PORT_UNKNOWN of the kernel's serial_core: a driver's slot with no chip behind it
-_LINK_FOLDERS = ("serial/by-id", "vitaledge", "serial/by-path")
+BY_SOCKET = "serial/by-path"
+"""Folder of udev's names by the socket that the plug is in."""
+_LINK_FOLDERS = ("serial/by-id", "vitaledge", BY_SOCKET)
 _MAX_HOLDERS = 8
 
 
@@ -74,11 +76,6 @@ class PortInfo:
     """Whether this process may open it."""
     holders: tuple[str, ...] = ()
     """Processes that have it open, ``vitaledge (812)``; those of other users are seen by root alone."""
-
-    @property
-    def stable_name(self) -> str:
-        """The name to put into a configuration: a link that survives a replug, or the kernel's where there is none."""
-        return self.links[0] if self.links else self.path
 
     @property
     def words(self) -> str:

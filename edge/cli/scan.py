@@ -12,6 +12,7 @@ from dataclasses import asdict, dataclass
 
 from edge.acquisition.recognition import KINDS
 from edge.acquisition.serial_ports import parse_usb
+from edge.acquisition.udev import BY_SOCKET
 from edge.cli.options import EXIT_DONE, EXIT_ENVIRONMENT, add_json_option, option_error, positive
 from edge.cli.scan_ble import BleFind, BleScan, scan_bluetooth
 from edge.cli.scan_serial import PortFind, PortState, ProbeSettings, scan_ports
@@ -177,11 +178,15 @@ def _serial_lines(finds: Sequence[PortFind]) -> list[str]:
     out = [lines[0]]
     for line, find in zip(lines[1:], finds, strict=True):
         out.append(line)
-        details = [f"name for good: {find.name}"] if find.name != find.port.path else []
+        details = [_name_words(find.name)] if find.name != find.port.path else []
         details += [find.detail] if find.state is not PortState.FOUND and find.detail else []
         details += [find.hint] if find.hint else []
         out += [f"    {detail}" for detail in details]
     return out
+
+
+def _name_words(name: str) -> str:
+    return f"name in this socket: {name}" if BY_SOCKET in name else f"name that stays: {name}"
 
 
 def _device_words(find: PortFind) -> str:

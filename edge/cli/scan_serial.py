@@ -22,7 +22,7 @@ from edge.acquisition.recognition import (
     recognise,
 )
 from edge.acquisition.serial_port import SerialPort, SerialPortSettings
-from edge.acquisition.serial_ports import open_error, resolve_port
+from edge.acquisition.serial_ports import lasting_name, open_error, resolve_port
 from edge.acquisition.udev import PortInfo, PortRoots, holders, list_ports
 from edge.clock import Clock
 from edge.errors import TransportError, TransportFault
@@ -118,7 +118,7 @@ def _wanted(only: str | None, roots: PortRoots) -> list[tuple[PortInfo, str]]:
     """Return the ports to look at, each with the name that a configuration should have for it."""
     ports = list_ports(roots)
     if only is None:
-        return [(port, port.stable_name) for port in ports]
+        return [(port, lasting_name(port, ports)) for port in ports]
     path = resolve_port(only, roots)
     place = os.path.realpath(path)
     listed = [port for port in ports if os.path.realpath(port.path) == place]

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from edge.acquisition.serial_port import SerialPort, SerialPortSettings
-from edge.acquisition.serial_ports import open_error, parse_usb, resolve_port
+from edge.acquisition.serial_ports import lasting_name, open_error, parse_usb, resolve_port
 from edge.acquisition.udev import PortRoots, UsbIdentity, group_of, holders, list_ports
 from edge.clock import SystemClock
 from edge.errors import TransportError, TransportFault
@@ -46,7 +46,7 @@ def test_adapter_is_listed_with_identity_words_and_lasting_name(tree):
     assert port.path == str(node)
     assert port.usb == UsbIdentity(vendor_id=0x0403, product_id=0x6001, serial="A1B2")
     assert port.words == "FTDI FT232R (usb:0403:6001:A1B2)"
-    assert port.stable_name == str(tree.roots.dev_dir / "serial/by-id/usb-FTDI_A1B2-if00-port0")
+    assert lasting_name(port, [port]) == str(tree.roots.dev_dir / "serial/by-id/usb-FTDI_A1B2-if00-port0")
     assert port.interface == "00"
     assert not port.is_console
 
@@ -117,6 +117,35 @@ def test_lasting_name_by_serial_number_goes_before_the_one_by_socket(tree):
         "vitaledge/A1",
         "serial/by-path/pci-1",
     ]
+
+
+def test_link_by_a_serial_number_that_two_have_is_no_lasting_name(tree):
+    """udev gives it to whichever came last: after a replug it would lead to the other one."""
+    by_id = "serial/by-id/usb-0001"
+    tree.plug("ttyUSB0", "10c4:ea60", serial="0001", socket="1-1", links=(by_id, "serial/by-path/socket-1"))
+    tree.plug("ttyUSB1", "10c4:ea60", serial="0001", socket="1-2", links=(by_id, "serial/by-path/socket-2"))
+    ports = list_ports(tree.roots)
+
+    names = [lasting_name(port, ports).split("dev/")[1] for port in ports]
+
+    assert names == ["serial/by-path/socket-1", "serial/by-path/socket-2"]
+
+
+def test_without_udev_a_usb_identity_is_the_lasting_name(tree):
+    """As in a container: it follows the adapter, while one of its kind is there."""
+    tree.plug("ttyUSB0", FTDI, serial="A1", socket="1-1")
+    tree.plug("ttyUSB1", "1a86:7523", socket="1-2")
+    tree.plug("ttyUSB2", "10c4:ea60", serial="0001", socket="1-3")
+    tree.plug("ttyUSB3", "10c4:ea60", serial="0001", socket="1-4")
+    tree.solder("ttyAMA0")
+    ports = list_ports(tree.roots)
+
+    names = [lasting_name(port, ports).rpartition("/")[2] for port in ports]
+
+    assert names == ["ttyAMA0", "usb:0403:6001:A1", "usb:1a86:7523", "ttyUSB2", "ttyUSB3"]
+    for port, name in zip(ports, names, strict=True):
+        if name.startswith("usb:"):
+            assert resolve_port(name, tree.roots) == port.path
 
 
 def test_who_holds_a_port_is_told_with_name_and_number(tree):
