@@ -44,7 +44,7 @@ DEVICE_INFORMATION = (MANUFACTURER, MODEL, SERIAL, HARDWARE, FIRMWARE, SOFTWARE,
 class _Profile:
     service: str
     values: tuple[str, ...]
-    """Characteristics of which one at least must be there."""
+    """Characteristics with what is measured.  The only one must be there; of several a sensor may have any."""
     also: tuple[str, ...] = ()
     """Further ones to subscribe to."""
     read: tuple[str, ...] = ()
@@ -99,7 +99,7 @@ def profile_plan(profiles: Iterable[str]) -> GattPlan:
         services=tuple(dict.fromkeys(each.service for each in chosen)),
         subscribe=tuple(dict.fromkeys(subscribe)),
         read=tuple(dict.fromkeys(read)),
-        required=tuple(dict.fromkeys(uuid for each in chosen for uuid in each.values)),
+        required=tuple(dict.fromkeys(each.values[0] for each in chosen if len(each.values) == 1)),
         needs_bond=any(each.needs_bond for each in chosen),
     )
 

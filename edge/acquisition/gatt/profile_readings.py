@@ -9,9 +9,11 @@ from types import MappingProxyType
 from edge.messages import Reading, ReadingStatus
 
 _CONTINUOUS_S = 15.0
-SPOT_S = 3600.0
+_SPOT_S = 3600.0
 """A patient whose score asks for attention is measured at least once an hour (NEWS2, Royal College of Physicians 2017);
 what is older is no current value."""
+_PATCH_S = 180.0
+"""A thermometer that sends by itself does so at least once a minute; after three it has come off or died."""
 _CGM_S = 900.0
 """Three of the usual intervals of five minutes."""
 _DAY_S = 86400.0
@@ -39,7 +41,8 @@ VALID_FOR_S: Mapping[str, float] = MappingProxyType(
     {
         "heart_rate": _CONTINUOUS_S,
         "continuous_oximetry": _CONTINUOUS_S,
-        "spot": SPOT_S,
+        "spot": _SPOT_S,
+        "patch": _PATCH_S,
         "weight": _DAY_S,
         "cgm": _CGM_S,
         "battery": 3600.0,

@@ -32,6 +32,9 @@ from edge.acquisition.gatt.vital_items import (
 )
 from edge.acquisition.gatt.weight import parse_weight
 
+_PATCH_PERIOD_NS = 60_000_000_000
+"""Two temperatures within this time come from a thermometer that is worn, not from one that is held to the forehead."""
+
 
 class VitalReaders:
     """Readers of these profiles' characteristics.
@@ -45,6 +48,7 @@ class VitalReaders:
     def __init__(self, link: ProfileLink) -> None:
         self._link = link
         self._place = ""
+        self._temperature_at_ns: int | None = None
         self._heard: set[str] = set()  # characteristics that gave a whole measurement on this link
 
     def table(self) -> Mapping[str, Reader]:
@@ -66,6 +70,7 @@ class VitalReaders:
     def forget(self) -> None:
         """Begin a new link."""
         self._place = ""
+        self._temperature_at_ns = None
         self._heard = set()
 
     def _heart_rate(self, data: bytes, at_ns: int, channel: str) -> Answer:
@@ -151,7 +156,10 @@ class VitalReaders:
         if repeat is not None:
             return repeat
         self._heard.add(channel)
-        return [*temperature_items(measured, self._link.taken("spot", stamp, at_ns), is_final=True)]
+        before_ns, self._temperature_at_ns = self._temperature_at_ns, at_ns
+        is_patch = before_ns is not None and 0 <= at_ns - before_ns <= _PATCH_PERIOD_NS
+        taken = self._link.taken("patch" if is_patch else "spot", stamp, at_ns)
+        return [*temperature_items(measured, taken, is_final=True)]
 
     def _blood_pressure(self, data: bytes, at_ns: int, channel: str) -> Answer:
         measured = parse_blood_pressure(data)

@@ -115,6 +115,14 @@ def test_plan_of_a_profile():
     assert {*uuids.DEVICE_INFORMATION, uuids.CURRENT_TIME, uuids.BATTERY, uuids.CGM_STATUS} < set(plan.read)
 
 
+def test_oximeter_needs_neither_of_its_two_characteristics():
+    """Most send either spot checks or continuous values: a plan's required ones must all be there."""
+    plan = profile_plan(["oximeter"])
+
+    assert plan.required == ()
+    assert set(plan.subscribe) >= {uuids.OXIMETRY_CONTINUOUS, uuids.OXIMETRY_SPOT}
+
+
 def test_plan_of_several_profiles_names_nothing_twice():
     """One device, one plan."""
     plan = profile_plan(["glucose", "cgm", "blood_pressure", "thermometer", "weight"])

@@ -253,6 +253,21 @@ def test_new_measurement_leaves_the_last_temperature_until_it_is_done():
     assert shown(next_link) == {"body_temperature_c": ("measuring", INVALID)}
 
 
+def test_temperature_of_a_patch_lives_for_minutes_and_one_taken_by_hand_for_an_hour():
+    """A patch that falls silent has come off; the next link begins anew."""
+    rig = Rig("thermometer")
+    data = temperature_bytes(Temperature(temperature=Number(370, -1)))
+
+    def valid_for_s(at_s):
+        return readings(rig.say(uuids.TEMPERATURE, data, at_s))["body_temperature_c"].valid_for_s
+
+    lives_s = [valid_for_s(at_s) for at_s in (0, 60, 70, 131)]
+    rig.decoder.reset("link-lost")
+
+    assert lives_s == [3600.0, 180.0, 180.0, 3600.0]
+    assert valid_for_s(140) == 3600.0
+
+
 def test_thermometer_without_clock_may_send_the_same_every_second():
     """It is no repeat."""
     rig = Rig("thermometer")
