@@ -3,7 +3,7 @@
 Pure.  Used by `polar_streams`.  Polar's frames carry no number, only the device time of their last sample, so a lost
 notification shows as a step of time that is too long for the samples that came.  What makes that hard, and the answer:
 
-* the true rate differs from the nominal one by up to 1 % (measured on two H10: +348 and +1285 ppm), which over a few
+* the true rate differs from the nominal one by up to 1 % (measured in two sessions of an H10: +348 and +1285 ppm), which over a few
   frames is as much as a sample: the period is learnt from the frames themselves;
 * until it is learnt, what is lost is taken to be whole frames, which is how Bluetooth loses: a multiple of the frame's
   size within what the period's error allows;
@@ -19,7 +19,7 @@ from dataclasses import dataclass
 NS_PER_S = 1_000_000_000
 
 _FIRST_ERROR = 0.015
-"""Of the nominal period: the maker states 1 %, and a half for what the first stamp of a session is off by."""
+"""Of the nominal period: the maker states 1 %; half of that again for safety."""
 _STAMP_ERROR_NS = 500_000
 """By which the stamps of frames deviate from an even grid: 0.43 ms peak to peak in two hours of an H10."""
 _LEAST_ERROR = 2e-5

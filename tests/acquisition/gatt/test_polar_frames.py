@@ -7,6 +7,7 @@ own where noted.
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from itertools import chain
 
 import numpy as np
 import pytest
@@ -175,6 +176,30 @@ def test_what_is_encoded_is_decoded(data, time_ns):
     assert (frame.measurement, frame.frame_type, frame.is_compressed) == (measurement, frame_type, is_compressed)
     assert frame.time_ns == time_ns
     assert np.array_equal(frame.counts, counts)
+
+
+@given(
+    st.lists(st.integers(-(1 << 15), (1 << 15) - 1), min_size=3, max_size=3),
+    st.lists(st.tuples(st.integers(1, 16), st.lists(st.integers(-40, 40), max_size=10)), max_size=5),
+)
+def test_differences_of_any_width_are_read(reference, blocks):
+    """Widths from 1 to 16 bits and counts from 0, packed here as one long number per block, not by our encoder."""
+    payload = b"".join(value.to_bytes(2, "little", signed=True) for value in reference)
+    rows = [reference]
+    for width_bits, rests in blocks:
+        half = 1 << (width_bits - 1)
+        deltas = [[(rest + axis) % (2 * half) - half for axis in range(3)] for rest in rests]
+        number = sum((value % (2 * half)) << (width_bits * k) for k, value in enumerate(chain(*deltas)))
+        payload += bytes((width_bits, len(deltas))) + number.to_bytes(-(-width_bits * 3 * len(deltas) // 8), "little")
+        for row in deltas:
+            rows.append([value + delta for value, delta in zip(rows[-1], row, strict=True)])
+
+    frame = decode_frame(bytes.fromhex(f"02 {TIME} 81") + payload)
+
+    if max(map(max, rows)) < 1 << 15 and min(map(min, rows)) >= -(1 << 15):
+        assert frame.counts.tolist() == rows
+    else:
+        assert frame == Rejected("range")
 
 
 def test_intervals_are_encoded_as_decoded():
