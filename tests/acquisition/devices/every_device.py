@@ -27,17 +27,17 @@ class Device:
 
 
 def _contec_5byte(k: int) -> bytes:
-    return contec_5byte_frame(pleth=k % 128, pulse_rate_bpm=60 + k // 60, spo2_pct=97)
+    return contec_5byte_frame(pleth=k % 128, pulse_rate_bpm=60 + k // 60 % 40, spo2_pct=97)
 
 
 def _contec_v7(k: int) -> bytes:
-    return contec_v7_packet(0x01, bytes((5, k % 128, 0x16, 60 + k // 60, 97, 255, 255)))
+    return contec_v7_packet(0x01, bytes((5, k % 128, 0x16, 60 + k // 60 % 40, 97, 255, 255)))
 
 
 def _nonin(data_format: int) -> Callable[[int], bytes]:
     def frame(k: int) -> bytes:
         place = k % 25
-        data = nonin_data(60 + k // 75, 97)[place]
+        data = nonin_data(60 + k // 75 % 40, 97)[place]
         return nonin_frame(0x80 | (place == 0), k % 256, data, data_format=data_format)
 
     return frame
@@ -51,7 +51,7 @@ def _openview(k: int) -> bytes:
         infrared=120_000 + k,
         temperature_c=36.7,
         spo2_pct=97,
-        heart_rate_bpm=60 + k // 128,
+        heart_rate_bpm=60 + k // 128 % 40,
         respiratory_rate_bpm=15,
     )
     return openview_frame(payload)

@@ -8,7 +8,8 @@ from collections import Counter
 import pytest
 
 from edge.acquisition.devices.line import LineSettings
-from edge.messages import Chunk, ReadingStatus
+from edge.conditioning.timeline import Timeline
+from edge.messages import Chunk, DeviceBlock, Gap, ReadingStatus
 from tests.acquisition.devices.every_device import DEVICES
 from tests.acquisition.devices.hearing import Heard, hear, hear_in_time, plain
 
@@ -187,3 +188,28 @@ def test_impossible_line_settings_are_refused(wrong):
     """Misuse, told at once."""
     with pytest.raises(ValueError, match="expected"):
         LineSettings(**wrong)
+
+
+@pytest.mark.long
+@each_device
+def test_an_hour_without_a_hole(device):
+    """The crystal is 60 ppm off, deliveries are late by up to 30 ms: every sample is placed, and no gap is seen."""
+    rng, decoder, lines, gaps = random.Random(9), device.make(), {}, []
+    n_frames, per_chunk, n_samples = round(3600 * device.rate_hz), max(1, round(device.rate_hz * 0.016)), 0
+
+    for first in range(0, n_frames, per_chunk):
+        taken_s = (first + per_chunk - 1) / (device.rate_hz * (1 + 60e-6))
+        at_ns = round((taken_s + rng.uniform(0, 0.03)) * 1e9)
+        data = b"".join(device.frame(k % 57_600) for k in range(first, first + per_chunk))
+        for item in decoder.push(Chunk(data=data, received_at_ns=at_ns)):
+            if isinstance(item, Gap):
+                gaps.append(item)
+            elif isinstance(item, DeviceBlock):
+                n_samples += len(item.values) if item.stream == device.stream else 0
+                gaps += [g for g in lines.setdefault(item.stream, Timeline()).push(item) if isinstance(g, Gap)]
+
+    assert gaps == []
+    assert n_samples == pytest.approx(n_frames, abs=device.rate_hz)
+    assert decoder.counters.n_corrupt == {}
+    true_rate_hz = lines[device.stream].estimate.true_rate_hz
+    assert true_rate_hz == pytest.approx(device.rate_hz * (1 + 60e-6), rel=100e-6)
