@@ -68,8 +68,7 @@ class GlucoseReaders:
         record = parse_glucose(data)
         if isinstance(record, Rejected):
             return record
-        is_asked = self._requests.is_running(at_ns)
-        self._requests.hear_record(at_ns)
+        is_asked = self._requests.hear_record(at_ns)
         repeat = self._link.repeat((channel, record.sequence, record.base_time))
         if repeat is not None:
             return repeat
@@ -89,8 +88,7 @@ class GlucoseReaders:
         refused = next(filter(None, map(self._cgm.refusal, records)), None)
         if refused is not None:
             return refused
-        is_asked = self._requests.is_running(at_ns)
-        self._requests.hear_record(at_ns)
+        is_asked = self._requests.hear_record(at_ns)
         out: list[ProfileItem] = []
         n_repeated = 0
         for record in records:

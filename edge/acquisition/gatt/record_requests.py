@@ -26,15 +26,13 @@ class RecordRequests:
         self._is_running = True
         self._heard_at_ns = None
 
-    def is_running(self, at_ns: int) -> bool:
-        """Return whether a record that came at `at_ns` answers the request."""
-        if self._heard_at_ns is not None and at_ns - self._heard_at_ns > _ANSWER_NS:
+    def hear_record(self, at_ns: int) -> bool:
+        """Return whether a record that came at `at_ns` answers the request; the wait for more begins there."""
+        is_late = self._heard_at_ns is not None and at_ns - self._heard_at_ns > _ANSWER_NS
+        if not self._is_running or is_late:
             return False
-        return self._is_running
-
-    def hear_record(self, at_ns: int) -> None:
-        """Count the time without an answer from here."""
         self._heard_at_ns = at_ns
+        return True
 
     def hear_response(self, response: RecordResponse, at_ns: int) -> Rejected | None:
         """Take in how the request went; return why no records will come, where the device will not give them."""

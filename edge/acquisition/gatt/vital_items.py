@@ -19,6 +19,8 @@ DEVICE_ERROR = DeviceStatus.EQUIPMENT_MALFUNCTION | DeviceStatus.UNKNOWN_SENSOR 
 """The oximeter or its probe cannot measure."""
 NOT_REAL = MeasurementStatus.DEMONSTRATION | MeasurementStatus.TESTING
 """Numbers of nobody."""
+_LOWEST_NO_PULSE = 255
+"""Oximeter modules say 127 % and 255 or 511 a minute without a finger, and some pass that on as numbers."""
 _DOUBTFUL_SIGNAL = (
     DeviceStatus.INADEQUATE_SIGNAL
     | DeviceStatus.POOR_SIGNAL

@@ -190,6 +190,16 @@ def test_saturation_that_is_none(number, absent):
     assert shown(items) == {"spo2_pct": (absent, INVALID), "pulse_rate_bpm": (80.0, VALID)}
 
 
+@pytest.mark.parametrize("pulse", [255, 511])
+def test_pulse_of_no_finger_is_none(pulse):
+    """127 and 255, or 127 and 511, are what modules say of nothing; 255 beside a saturation is a pulse."""
+    nothing = oximeter(Rig("oximeter"), spo2_pct=Number(127), pulse_rate_bpm=Number(pulse))
+    fast = oximeter(Rig("oximeter"), spo2_pct=Number(97), pulse_rate_bpm=Number(255))
+
+    assert shown(nothing)["pulse_rate_bpm"] == ("out-of-range", INVALID)
+    assert shown(fast)["pulse_rate_bpm"] == (255.0, VALID)
+
+
 def test_spot_check_from_memory_is_history():
     """Whatever its stamp says; and what the probe was doing then is not told as of now."""
     rig = Rig("oximeter")
