@@ -68,6 +68,9 @@ def oximetry_items(measured: ContinuousOximetry | SpotOximetry, taken: Taken) ->
     ]
     if measured.amplitude_pct is not None:
         given.append(("perfusion_index_pct", measured.amplitude_pct, None))
+    saturation_pct = measured.spo2_pct.value
+    if saturation_pct is None or saturation_pct > 100:
+        given[1] = ("pulse_rate_bpm", measured.pulse_rate_bpm, _LOWEST_NO_PULSE - 1.0)
     return [
         taken.reading(measure, number.value, absent or _no_such_value(number, highest), is_questionable=is_questionable)
         for measure, number, highest in given
