@@ -102,6 +102,8 @@ RANGES: Mapping[str, tuple[float, float]] = MappingProxyType(
         "restart_s": (0, 3600),
         "max_delay_s": (0, 60),
         "light_counts": (0, 262_143),
+        "remedy_step": (1, 4),
+        "att_error": (1, 255),
     }
 )
 """Smallest and largest value of each number: what a body or a sensor can have, with room to spare."""

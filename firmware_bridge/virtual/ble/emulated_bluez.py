@@ -18,7 +18,6 @@ and SMP to the wearables.  Behaviour and error names follow bluetoothd 5.66; wha
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import Callable
 
 from bumble.device import Advertisement, Device
@@ -28,21 +27,18 @@ from edge.acquisition.transport import Remedy
 from firmware_bridge.virtual.ble.bluez_agent import AGENT_MANAGER, Agents
 from firmware_bridge.virtual.ble.bluez_device import DEVICE, EmulatedDevice
 from firmware_bridge.virtual.ble.bluez_faults import BluezFaults
+from firmware_bridge.virtual.ble.bluez_monitors import Monitors
 from firmware_bridge.virtual.ble.bluez_properties import (
     ADAPTER,
     ADDRESS,
-    MONITOR_MANAGER,
     adapter_interfaces,
     advertised_properties,
 )
 from firmware_bridge.virtual.ble.hearing import heard
 from firmware_bridge.virtual.ble.links import disconnect
-from firmware_bridge.virtual.ble.object_server import OBJECT_MANAGER, Call, DbusError, MethodEntry, ObjectServer, Reply
+from firmware_bridge.virtual.ble.object_server import Call, DbusError, MethodEntry, ObjectServer, Reply
 from firmware_bridge.virtual.ble.radio import AirController, VirtualAir
 
-_log = logging.getLogger(__name__)
-
-MONITOR = "org.bluez.AdvertisementMonitor1"
 TEMPORARY_S = 30.0
 """Devices that are neither bonded nor connected are forgotten so long after they were last heard (``TemporaryTimeout``
 of bluetoothd's main.conf)."""
@@ -82,6 +78,7 @@ class EmulatedBluez:
         self.central: Device = air.device("emulated-bluez", ADDRESS)
         self.devices: dict[str, EmulatedDevice] = {}
         self.agents = Agents(self.server)
+        self.monitors = Monitors(self.server, self.require_power, self.listen)
         self.path = f"/org/bluez/{adapter}"
         self.is_plugged_in = False
         self.wanted: set[str] = set()
@@ -177,6 +174,7 @@ class EmulatedBluez:
             device.forget()
         self.devices.clear()
         self._scanners.clear()
+        self.monitors.clear()
         self._is_listening = False
         self.server.remove(self.path)
 
@@ -216,7 +214,7 @@ class EmulatedBluez:
     async def listen(self) -> None:
         """Let the radio listen exactly while somebody scans or waits for a device."""
         async with self._listen_lock:
-            should = self.is_powered and bool(self._scanners or self.wanted)
+            should = self.is_powered and bool(self._scanners or self.monitors or self.wanted)
             if should == self._is_listening:
                 return
             self._is_listening = should
@@ -240,8 +238,7 @@ class EmulatedBluez:
         methods[ADAPTER, "SetDiscoveryFilter"] = MethodEntry("a{sv}", "", self._set_discovery_filter)
         methods[ADAPTER, "GetDiscoveryFilters"] = MethodEntry("", "as", self._discovery_filters)
         methods[ADAPTER, "RemoveDevice"] = MethodEntry("o", "", self._remove_device)
-        methods[MONITOR_MANAGER, "RegisterMonitor"] = MethodEntry("o", "", self._register_monitor)
-        methods[MONITOR_MANAGER, "UnregisterMonitor"] = MethodEntry("o", "", self._unregister_monitor)
+        methods.update(self.monitors.methods())
         methods.update(self.agents.methods())
         methods.update(EmulatedDevice.methods(self._device))
 
@@ -286,30 +283,6 @@ class EmulatedBluez:
         del call
         return Reply("as", (["UUIDs", "RSSI", "Pathloss", "Transport", "DuplicateData", "Discoverable", "Pattern"],))
 
-    async def _register_monitor(self, call: Call) -> Reply | None:
-        self.require_power()
-        self.server.spawn(self._activate(call.sender, str(call.arguments[0])))
-        return None
-
-    async def _activate(self, client: str, root: str) -> None:
-        """Listen for a client that has monitors below `root`; bluetoothctl always registers, usually without any."""
-        try:
-            (objects,) = await self.server.call(client, root, OBJECT_MANAGER, "GetManagedObjects", "")
-            monitors = [path for path, interfaces in objects.items() if MONITOR in interfaces]
-            for path in monitors:
-                await self.server.call(client, path, MONITOR, "Activate", "")
-        except DbusError as error:
-            _log.info("emulated_bluez.monitor_refused client=%s error=%s", client, error.name)
-            return
-        if monitors:
-            self._scanners.add(f"{client} {root}")
-            await self.listen()
-
-    async def _unregister_monitor(self, call: Call) -> Reply | None:
-        self._scanners.discard(f"{call.sender} {call.arguments[0]}")
-        await self.listen()
-        return None
-
     async def _remove_device(self, call: Call) -> Reply | None:
         device = self.devices.get(str(call.arguments[0]))
         if device is None:
@@ -332,7 +305,7 @@ class EmulatedBluez:
 
     async def _scan_changed(self) -> None:
         await self.listen()
-        is_on = any(not scanner.count(" ") for scanner in self._scanners)
+        is_on = bool(self._scanners)
         if is_on != self.server.value(self.path, ADAPTER, "Discovering"):
             self.server.change(self.path, ADAPTER, {"Discovering": Variant("b", is_on)})
         if not is_on:
@@ -341,18 +314,19 @@ class EmulatedBluez:
 
     async def _stop_everything(self) -> None:
         self._scanners.clear()
+        self.monitors.clear()
         self.wanted.clear()
         for device in self.devices.values():
             device.cancel_connect("Software caused connection abort")
         await self.listen()
 
     async def _client_gone(self, client: str) -> None:
-        scans = {each for each in self._scanners if each.split(" ")[0] == client}
-        self._scanners -= scans
+        was_listening = self.monitors.client_gone(client) or client in self._scanners
+        self._scanners.discard(client)
         self.agents.client_gone(client)
         for device in list(self.devices.values()):
             await device.client_gone(client)
-        if scans and self.is_plugged_in:
+        if was_listening and self.is_plugged_in:
             await self._scan_changed()
 
     # Devices
@@ -379,10 +353,10 @@ class EmulatedBluez:
         path = f"{self.path}/dev_{address.replace(':', '_')}"
         device = self.devices.get(path)
         if device is None:
-            if not self._scanners:
+            if not (self._scanners or self.monitors):
                 return
             device = self.devices[path] = EmulatedDevice(self, path, advertisement.address)
-        device.show(advertised_properties(found), is_scanning=bool(self._scanners))
+        device.show(advertised_properties(found), is_scanning=bool(self._scanners or self.monitors))
         device.expire_after(self._temporary_s, self._forget_temporary)
 
     def _forget_temporary(self, device: EmulatedDevice) -> None:

@@ -30,8 +30,20 @@ class LinkFaults:
     is_out_of_range: bool = False
     silent_until: Remedy | None = None
     """Connected, and nothing comes until this remedy was tried; None is well."""
+    silent_until_s: float = float("inf")
+    """The silence ends by itself at this instant of the story."""
     tried: Remedy | None = None
     """The strongest remedy seen since it fell silent."""
+
+    def fall_silent(self, until: Remedy, end_s: float = float("inf")) -> None:
+        """Send nothing until the host has tried `until` or a stronger remedy, or the story has reached `end_s`."""
+        self.silent_until, self.silent_until_s, self.tried = until, end_s, None
+
+    def is_silent(self, at_s: float) -> bool:
+        """Whether nothing comes at this instant."""
+        if self.silent_until is not None and at_s >= self.silent_until_s:
+            self.silent_until = self.tried = None
+        return self.silent_until is not None
 
     def notice(self, remedy: Remedy) -> None:
         """Take note that the host tried something; the right remedy, or a stronger one, brings the sensor back."""
@@ -60,6 +72,7 @@ class ScenarioLine:
 
     def __init__(self, faults: Sequence[Fault], seed: int, *, is_framed: bool) -> None:
         self._faults, self._seed, self._is_framed = tuple(faults), seed, is_framed
+        self._waiting = [fault for fault in faults if fault.kind in _ONCE]
         self._n_values = 0
 
     def is_out_of_range(self, at_s: float) -> bool:
@@ -71,19 +84,31 @@ class ScenarioLine:
                 return True
         return False
 
+    def begun(self, at_s: float) -> list[Fault]:
+        """Return the faults that have begun since the last call and want something done: a dropped link, a silence."""
+        started = [fault for fault in self._waiting if fault.at_s <= at_s]
+        self._waiting = [fault for fault in self._waiting if fault.at_s > at_s]
+        return started
+
+    def active(self, kind: FaultKind, at_s: float) -> Fault | None:
+        """Return a fault of this kind that is on, None if there is none."""
+        return next((fault for fault in self._faults if fault.kind is kind and fault.is_active(at_s)), None)
+
     def fate(self, at_s: float) -> tuple[bool, bool, float]:
         """Return for one value whether it is lost, whether it is sent twice, and by how many seconds it is late."""
         self._n_values += 1
         active = [fault for fault in self._faults if fault.is_active(at_s)]
+        stall_s = max([fault.end_s - at_s for fault in active if fault.kind is FaultKind.STALL], default=0.0)
         if self._is_framed or not active:
-            return False, False, 0.0
+            return False, False, stall_s
         lost, repeated, late = np.random.default_rng((self._seed, 53, self._n_values)).uniform(size=3)
         chance = {fault.kind: fault.parameter("probability") for fault in active if fault.kind in _BY_CHANCE}
         delay_s = max(
             [fault.parameter("max_delay_s") for fault in active if fault.kind is FaultKind.JITTER], default=0.0
         )
         is_lost = bool(lost < chance.get(FaultKind.FRAME_LOSS, 0.0))
-        return is_lost, bool(repeated < chance.get(FaultKind.DUPLICATE, 0.0)), float(late * delay_s)
+        return is_lost, bool(repeated < chance.get(FaultKind.DUPLICATE, 0.0)), max(stall_s, float(late * delay_s))
 
 
+_ONCE = {FaultKind.LINK_DROP, FaultKind.SILENCE}
 _BY_CHANCE = {FaultKind.FRAME_LOSS, FaultKind.DUPLICATE}

@@ -86,6 +86,8 @@ class ObjectServer:
         self.objects: dict[str, Interfaces] = {}
         self.methods: dict[tuple[str, str], MethodEntry] = {}
         self.setters: dict[tuple[str, str], Setter] = {}
+        self.on_interfaces: Callable[[str, str, Sequence[str], bool], None] | None = None
+        """Told of objects of a client that is watched: client, path, interfaces, whether they came or went."""
         self._name, self._on_client_gone = name, on_client_gone
         self._bus: MessageBus | None = None
         self._tasks: set[asyncio.Task[None]] = set()
@@ -121,6 +123,11 @@ class ObjectServer:
             self._bus.disconnect()
             await self._bus.wait_for_disconnect()  # type: ignore[no-untyped-call]
             self._bus = None
+
+    async def watch(self, client: str) -> None:
+        """Hear of the objects that a client offers, by `on_interfaces`."""
+        rule = f"type='signal',sender='{client}',interface='{OBJECT_MANAGER}'"
+        await self.call(_DBUS, "/org/freedesktop/DBus", _DBUS, "AddMatch", "s", rule)
 
     def spawn(self, work: Coroutine[object, object, None]) -> asyncio.Task[None]:
         """Run `work` beside everything else; it is cancelled when the server closes."""
@@ -207,6 +214,9 @@ class ObjectServer:
         if message.message_type is MessageType.SIGNAL:
             if message.member == "NameOwnerChanged" and message.sender == _DBUS and not message.body[2]:
                 self.spawn(self._on_client_gone(message.body[0]))
+            elif message.interface == OBJECT_MANAGER and self.on_interfaces is not None:
+                has_come = message.member == "InterfacesAdded"
+                self.on_interfaces(message.sender or "", message.body[0], list(message.body[1]), has_come)
             return None
         if message.message_type is not MessageType.METHOD_CALL or message.interface == PEER:
             return None

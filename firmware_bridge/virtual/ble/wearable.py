@@ -18,7 +18,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections import deque
 from collections.abc import Awaitable, Callable
 from typing import cast
 
@@ -31,19 +30,18 @@ from bumble.pairing import PairingConfig, PairingDelegate
 from edge.acquisition.transport import Remedy
 from edge.clock import NS_PER_S, Clock
 from firmware_bridge.virtual.ble.advertising import advertising_data
-from firmware_bridge.virtual.ble.hearing import full_uuid
 from firmware_bridge.virtual.ble.kinds import Kind, WearableSettings, make_parts
-from firmware_bridge.virtual.ble.link_faults import LinkFaults, ScenarioLine
-from firmware_bridge.virtual.ble.links import LinkEndedError, disconnect, while_linked
+from firmware_bridge.virtual.ble.link_faults import LADDER, LinkFaults, ScenarioLine
+from firmware_bridge.virtual.ble.links import disconnect
+from firmware_bridge.virtual.ble.outlet import Outlet
 from firmware_bridge.virtual.ble.radio import AirController
-from firmware_bridge.virtual.ble.sending import Fate, SentLog, SentValue
-from firmware_bridge.virtual.ble.services import INDICATE, NOTIFY, Part, Wearing
-from firmware_bridge.virtual.scenario import Scenario
+from firmware_bridge.virtual.ble.sending import SentLog
+from firmware_bridge.virtual.ble.services import Part, Wearing
+from firmware_bridge.virtual.scenario import FaultKind, Scenario
 
 _log = logging.getLogger(__name__)
 
 _LONGEST_WAIT_S = 1.0
-_NOTIFICATION_HEAD = 3
 _ENCRYPTED = Characteristic.Permissions.READ_REQUIRES_ENCRYPTION | Characteristic.Permissions.WRITE_REQUIRES_ENCRYPTION
 
 Write = Callable[[Connection, bytes], None]
@@ -66,23 +64,23 @@ class Wearable:
 
     def __init__(self, settings: WearableSettings, scenario: Scenario, clock: Clock, device: Device) -> None:
         self.settings = settings
-        self.sent = SentLog()
         self.wearing = Wearing()
         self.faults = LinkFaults()
         self.n_connections = 0
         """Links that stood since the start, refused ones included."""
         self._scenario, self._clock, self._device = scenario, clock, device
-        self._parts = make_parts(settings, scenario, self.wearing, self._value_bytes)
         self._line = ScenarioLine(
             scenario.faults, scenario.patient.seed + settings.serial, is_framed=settings.kind is Kind.BRIDGE
         )
+        self._outlet = Outlet(
+            device, self.faults, self._line, lambda: self.story_s, needs_encryption=settings.needs_bond
+        )
+        self._parts = make_parts(settings, scenario, self.wearing, lambda: self._outlet.value_bytes)
         self._start_ns: int | None = None
         self._connection: Connection | None = None
-        self._held: deque[tuple[float, Characteristic[bytes], SentValue]] = deque()
-        self._indications: asyncio.Queue[tuple[Connection, Characteristic[bytes], bytes]] = asyncio.Queue()
+        self._is_closing = False
         self._tasks: list[asyncio.Task[None]] = []
         self._wake = asyncio.Event()
-        self._acting_s: float | None = None
 
     @property
     def name(self) -> str:
@@ -93,6 +91,11 @@ class Wearable:
     def address(self) -> str:
         """Its Bluetooth address, upper case with colons."""
         return self.settings.shown_address
+
+    @property
+    def sent(self) -> SentLog:
+        """What it sent, and what became of it."""
+        return self._outlet.sent
 
     @property
     def is_connected(self) -> bool:
@@ -121,7 +124,7 @@ class Wearable:
         """Power on, advertise and begin the story."""
         device = self._device
         for part in self._parts:
-            part.attach(self._offer, lambda: self.story_s)
+            part.attach(self._outlet.offer, lambda: self.story_s)
             for service in part.services:
                 self._guard(service)
                 device.add_service(service)
@@ -132,11 +135,12 @@ class Wearable:
         await device.power_on()
         self._start_ns = self._clock.monotonic_ns()
         await self._advertise()
-        self._tasks = [asyncio.create_task(self._run()), asyncio.create_task(self._indicate())]
+        self._tasks = [asyncio.create_task(self._run()), asyncio.create_task(self._outlet.indicate())]
         _log.info("virtual_wearable.started name=%s address=%s", self.name, self.address)
 
     async def close(self) -> None:
         """Drop the link and leave the air; to be called once."""
+        self._is_closing = True
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
@@ -162,7 +166,7 @@ class Wearable:
 
     def go_silent(self, until: Remedy) -> None:
         """Stay connected and send nothing until the host has tried `until` or a stronger remedy."""
-        self.faults.silent_until, self.faults.tried = until, None
+        self.faults.fall_silent(until)
 
     def lose(self, n: int) -> None:
         """Lose the next `n` values silently."""
@@ -215,7 +219,7 @@ class Wearable:
         return controller if isinstance(controller, AirController) else None
 
     async def _advertise(self) -> None:
-        if self._connection is not None or self.faults.is_out_of_range or self._device.is_advertising:
+        if self._is_closing or self.is_connected or self.faults.is_out_of_range or self._device.is_advertising:
             return
         advertisement, response = advertising_data(
             self.name, [uuid for part in self._parts for uuid in part.advertised]
@@ -232,10 +236,11 @@ class Wearable:
 
     def _connected(self, connection: Connection) -> None:
         self.n_connections += 1
-        self._connection = connection
+        self._connection = self._outlet.connection = connection
         connection.on(Connection.EVENT_DISCONNECTION, self._disconnected)
-        if self.faults.n_to_refuse > 0:
-            self.faults.n_to_refuse -= 1
+        is_refusing = self._line.active(FaultKind.CONNECTION_REFUSAL, self.story_s) is not None
+        if self.faults.n_to_refuse > 0 or is_refusing:
+            self.faults.n_to_refuse = max(0, self.faults.n_to_refuse - 1)
             self._spawn(self.drop_link)
             return
         self.faults.notice(Remedy.RECONNECT)
@@ -243,9 +248,7 @@ class Wearable:
     def _disconnected(self, reason: int) -> None:
         del reason
         self._connection = None
-        self._held.clear()
-        while not self._indications.empty():
-            self._indications.get_nowait()
+        self._outlet.link_ended()
         for part in self._parts:
             part.connection_ended()
         self._spawn(self._advertise)
@@ -267,10 +270,6 @@ class Wearable:
 
     # Values
 
-    def _value_bytes(self) -> int:
-        mtu = att.ATT_DEFAULT_MTU if self._connection is None else self._connection.att_mtu
-        return mtu - _NOTIFICATION_HEAD
-
     def _guard(self, service: Service) -> None:
         """Let `refuse_writes` and `needs_bond` reach every characteristic of a service."""
         for target in service.characteristics:
@@ -283,75 +282,22 @@ class Wearable:
 
     def _guarded(self, write: Write) -> Write:
         def act(connection: Connection, value: bytes) -> None:
-            if self.faults.write_error is not None:
-                raise att.ATT_Error(att.ErrorCode(self.faults.write_error))
+            refusal = self._line.active(FaultKind.WRITE_REFUSAL, self.story_s)
+            error = self.faults.write_error if refusal is None else round(refusal.parameter("att_error"))
+            if error is not None:
+                raise att.ATT_Error(att.ErrorCode(error))
             write(connection, value)
             self._wake.set()
 
         return act
 
-    def _is_wanted(self, target: Characteristic[bytes]) -> bool:
-        """Whether the central has subscribed to it on an encrypted link where one is asked for."""
-        connection = self._connection
-        if connection is None or (self.settings.needs_bond and not connection.encryption):
-            return False
-        state = self._device.gatt_server.subscribers.get(connection, {}).get(target.handle, b"\0\0")
-        return bool(state[0] & (1 if target.properties & NOTIFY else 2))
-
-    def _offer(self, target: Characteristic[bytes], data: bytes, n_samples: int) -> None:
-        """Send one value, or do to it what the faults of the moment do."""
-        if not self._is_wanted(target):
-            return
-        at_s = self.story_s if self._acting_s is None else self._acting_s
-        is_lost, is_repeated, late_s = self._line.fate(at_s)
-        fate = Fate.SENT
-        if self.faults.silent_until is not None:
-            fate = Fate.SILENCED
-        elif self.faults.n_to_drop > 0:
-            self.faults.n_to_drop -= 1
-            fate = Fate.DROPPED
-        elif is_lost:
-            fate = Fate.DROPPED
-        elif self.faults.n_to_repeat > 0:
-            self.faults.n_to_repeat -= 1
-            is_repeated = True
-        value = SentValue(at_s=at_s, channel=full_uuid(target.uuid), data=data, fate=fate, n_samples=n_samples)
-        due_s = max(at_s + late_s, self.faults.stalled_until_s)
-        self._let_go(due_s, target, value)
-        if is_repeated and fate is Fate.SENT:
-            copy = SentValue(at_s=at_s, channel=value.channel, data=data, fate=Fate.REPEATED, n_samples=n_samples)
-            self._let_go(due_s, target, copy)
-
-    def _let_go(self, due_s: float, target: Characteristic[bytes], value: SentValue) -> None:
-        if value.fate in {Fate.DROPPED, Fate.SILENCED}:
-            self.sent.add(value)
-        elif self._held or due_s > self.story_s:
-            # Nothing overtakes what is held back.
-            self._held.append((max(due_s, self._held[-1][0] if self._held else 0.0), target, value))
-        else:
-            self._transmit(target, value)
-
-    def _transmit(self, target: Characteristic[bytes], value: SentValue) -> None:
-        connection = self._connection
-        if connection is None:
-            return
-        self.sent.add(value)
-        if target.properties & INDICATE:
-            self._indications.put_nowait((connection, target, value.data))
-        else:
-            pdu = att.ATT_Handle_Value_Notification(
-                attribute_handle=target.handle, attribute_value=value.data[: self._value_bytes()]
-            )
-            self._device.gatt_server.send_gatt_pdu(connection, bytes(pdu))
-
-    async def _indicate(self) -> None:
-        """Send indications one after another: the next one waits until the last is confirmed."""
-        while True:
-            connection, target, data = await self._indications.get()
-            if connection is not self._connection:
-                continue
-            with contextlib.suppress(LinkEndedError, TimeoutError):
-                await while_linked(connection, self._device.indicate_subscriber(connection, target, data))
+    def _heed(self, at_s: float) -> None:
+        """Act out the scenario's faults of the link that have begun."""
+        for fault in self._line.begun(at_s):
+            if fault.kind is FaultKind.LINK_DROP:
+                self._spawn(self.drop_link)
+            else:
+                self.faults.fall_silent(LADDER[round(fault.parameter("remedy_step")) - 1], fault.end_s)
 
     async def _run(self) -> None:
         """Act at every instant at which something is due."""
@@ -361,17 +307,17 @@ class Wearable:
             if self._line.is_out_of_range(now_s) != is_away:
                 is_away = not is_away
                 await (self.go_out_of_range() if is_away else self.come_back())
-            while self._held and self._held[0][0] <= now_s:
-                _, target, value = self._held.popleft()
-                self._transmit(target, value)
+            self._heed(now_s)
+            self._outlet.release(now_s)
             for part in self._parts:
                 while part.due_s <= now_s:
                     # What is made is made when it was due, however late this task was given the processor.
-                    self._acting_s = part.due_s
+                    self._heed(part.due_s)
+                    self._outlet.acting_s = part.due_s
                     part.act(part.due_s)
-                    self._acting_s = None
-            dues = [part.due_s for part in self._parts] + [due_s for due_s, _, _ in self._held]
-            wait_s = min(min(dues) - self.story_s, _LONGEST_WAIT_S)
+                    self._outlet.acting_s = None
+            due_s = min(self._outlet.due_s, *(part.due_s for part in self._parts))
+            wait_s = min(due_s - self.story_s, _LONGEST_WAIT_S)
             self._wake.clear()
             sleeper = asyncio.ensure_future(self._clock.sleep(max(0.0, wait_s)))
             waker = asyncio.ensure_future(self._wake.wait())

@@ -455,3 +455,21 @@ def test_devices_nobody_needs_are_forgotten():
         return True
 
     assert run(act, temporary_s=0.3)
+
+
+def test_passive_scanning_uses_a_monitor():
+    """A client that only listens registers a monitor; what it hears is found, and nobody is told of a discovery."""
+
+    async def act(env):
+        pattern = bleak.args.bluez.OrPattern(0, bleak.assigned_numbers.AdvertisementDataType.FLAGS, b"\x06")
+        heard = asyncio.Event()
+        scanner = bleak.BleakScanner(
+            lambda device, _: device.address == env.wearable.address and heard.set(),
+            scanning_mode="passive",
+            bluez={"or_patterns": [pattern]},
+        )
+        async with scanner:
+            await asyncio.wait_for(heard.wait(), 5.0)
+            return env.bluez.server.value(env.bluez.path, ADAPTER, "Discovering")
+
+    assert run(act) is False

@@ -334,3 +334,42 @@ def test_the_scenario_pulls_the_sensor_out_of_range_and_loses_values():
     assert 5 < n_sent < 35
     assert 5 < n_dropped < 35
     assert last == b"\x04\x00"  # contact can be told, there is none, and no rate
+
+
+def test_the_scenario_drops_silences_stalls_and_refuses():
+    """The faults of a radio come from the scenario file too, each at its time."""
+    faults = (
+        Fault(kind=FaultKind.WRITE_REFUSAL, at_s=0, duration_s=20, parameters={"att_error": 0x81}),
+        Fault(kind=FaultKind.SILENCE, at_s=20, duration_s=1000, parameters={"remedy_step": 1}),
+        Fault(kind=FaultKind.STALL, at_s=60, duration_s=20),
+        Fault(kind=FaultKind.LINK_DROP, at_s=100),
+        Fault(kind=FaultKind.CONNECTION_REFUSAL, at_s=100, duration_s=30),
+    )
+
+    async def act(env, host):
+        sensor, got = env.wearable, host.got.setdefault(HEART_RATE, [])
+        with pytest.raises(bleak.exc.BleakGATTProtocolError) as caught:
+            await host.client.write_gatt_char(assigned(0x2A39), b"\x01", response=True)
+        await host.subscribe(HEART_RATE)
+        await until(lambda: sensor.sent.count(Fate.SILENCED) >= 5)
+        n_before_silence = len(got)
+        await host.client.stop_notify(HEART_RATE)
+        await host.subscribe(HEART_RATE)
+        await until(lambda: sensor.story_s >= 65)
+        n_in_stall = len(got)
+        await until(lambda: sensor.story_s >= 75)
+        assert len(got) - n_in_stall <= 1
+        await until(lambda: len(got) >= n_in_stall + 15)
+        await until(lambda: host.n_disconnections == 1)
+        n_links = sensor.n_connections
+        with pytest.raises(bleak.exc.BleakError):
+            await host.connect()
+        await until(lambda: sensor.story_s >= 131)
+        await host.connect()
+        return int(caught.value.code), n_before_silence, sensor.n_connections - n_links
+
+    code, n_before_silence, n_more_links = run(act, of(Kind.HEART_RATE_STRAP), scenario=Scenario.simple(faults=faults))
+
+    assert code == 0x81
+    assert n_before_silence <= 20
+    assert n_more_links >= 2
