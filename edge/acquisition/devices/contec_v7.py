@@ -64,8 +64,8 @@ class ContecV7Settings:
     """Longest pause that is no gap; the device numbers nothing, so what is missing after one cannot be known."""
     keep_alive_s: float = 5.0
     """How often the device is told that somebody listens; the protocol asks for "every few seconds"."""
-    restart_s: float = 10.0
-    """How often live data is asked for again: some firmware sends for 30 s after each request."""
+    restart_s: float = 15.0
+    """How often live data is asked for again: some firmware of the CMS50D+ sends for 30 s after each request."""
     no_data_s: float = 2.0
     """After so long without live data it is asked for again."""
 

@@ -6,7 +6,7 @@
     format 7   status | pleth MSB | pleth LSB | data | checksum
 
     status   bit 7 always 1, 6 sensor disconnected, 5 artifact, 4 out of track, 3 sensor alarm, 2 red and 1 green
-             perfusion (both: yellow), 0 SYNC: first frame of a packet
+             perfusion (both: yellow), 0 SYNC: first frame of a packet; 5, 2 and 1 only during a pulse
     data     by the frame's place in the packet: 1, 2 pulse rate (two bits, then seven), 3 SpO2, 4 firmware revision,
              8 second status (bit 0 battery low) ...; missing: rate 511, SpO2 127
 
@@ -39,6 +39,8 @@ _ACK, _NAK = 0x06, 0x15
 _FORGET_FORMAT_BYTES = 50
 _ANSWER_S = 2.0
 _MAX_ASKS = 3
+_QUESTIONED_PACKETS = 6
+"""Two seconds: the longest time from one pulse to the next of a heart that is not out of track."""
 
 _DISCONNECTED, _ARTIFACT, _OUT_OF_TRACK, _SENSOR_ALARM, _RED, _GREEN = 0x40, 0x20, 0x10, 0x08, 0x04, 0x02
 _BATTERY_LOW = 0x01
@@ -162,6 +164,7 @@ class NoninDecoder(DeviceDecoder):
         self._settings = settings
         self._packets = NoninPackets()
         self._format: int | None = None
+        self._n_questioned_packets = 0
         self._revision: int | None = None
         self._told_revision: int | None = None
         self._asked_format: int | None = None
@@ -195,6 +198,7 @@ class NoninDecoder(DeviceDecoder):
         self._judge.reset()
         self._packets.reset()
         self._format = None
+        self._n_questioned_packets = 0
         self._revision = None
         self._told_revision = None
         self._asked_format = None
@@ -294,15 +298,30 @@ class NoninDecoder(DeviceDecoder):
             absent = "sensor-off"
         elif status & _OUT_OF_TRACK:
             absent = "signal-poor"
-        is_questionable = bool(status & _ARTIFACT) or any(
-            frame.status & _RED and not frame.status & _GREEN for frame in frames
-        )
+        is_questionable = self._is_questioned(frames)
         rate = (data[1] & 0x03) << 7 | data[2] & 0x7F
         values = [
             judged("spo2_pct", data[3] & 0x7F, low=1, high=100, missing=(_NO_SPO2, 0.0), absent=absent),
             judged("pulse_rate_bpm", rate, low=1, high=321, missing=(_NO_RATE, 0.0), absent=absent),
         ]
         return [*out, *self._reports.readings([_questioned(value, is_questionable) for value in values], at_ns)]
+
+    def _is_questioned(self, frames: tuple[NoninFrame, ...]) -> bool:
+        """Whether a pulse in these frames, or the last one before, was an artifact or had little perfusion.
+
+        The bits are set only while a pulse goes on: most packets have none, and stand under the last one's.
+        """
+        pulses = [frame.status for frame in frames if frame.status & (_ARTIFACT | _RED | _GREEN)]
+        is_questioned = self._n_questioned_packets > 0 and not pulses
+        self._n_questioned_packets -= 1 if is_questioned else 0
+        if pulses:
+            is_questioned = any(_is_pulse_questioned(status) for status in pulses)
+            self._n_questioned_packets = _QUESTIONED_PACKETS if _is_pulse_questioned(pulses[-1]) else 0
+        return is_questioned
+
+
+def _is_pulse_questioned(status: int) -> bool:
+    return bool(status & _ARTIFACT) or (bool(status & _RED) and not status & _GREEN)
 
 
 def _questioned(value: Value, is_questionable: bool) -> Value:

@@ -106,7 +106,7 @@ def written(decoder, at_s):
 
 
 def test_live_data_is_asked_for_and_kept_alive(decoder):
-    """Asked at once, kept alive every five seconds, asked again every ten, for some firmware stops after thirty."""
+    """Asked at once, kept alive every five seconds, asked again every fifteen, for some firmware stops after thirty."""
     packets = {}
     greeting = [item.data for item in decoder.greeting()]
     for quarter in range(80):
@@ -116,8 +116,8 @@ def test_live_data_is_asked_for_and_kept_alive(decoder):
             packets.setdefault(data, []).append(at_s)
 
     assert greeting == [command(0xA1)]
-    assert packets[command(0xA1)] == [10.0]
-    assert packets[command(0xAF)] == [5.0, 10.25, 15.25]
+    assert packets[command(0xA1)] == [15.0]
+    assert packets[command(0xAF)] == [5.0, 10.0, 15.25]
 
 
 def test_silent_device_is_asked_again(decoder):

@@ -89,6 +89,29 @@ def test_one_frame_with_an_artifact_questions_the_packet(decoder):
     assert {item.status for item in hear(decoder, b"".join(frames)).readings} == {ReadingStatus.QUESTIONABLE}
 
 
+def test_question_holds_until_the_next_pulse(decoder):
+    """The bits stand only while a pulse goes on; the packets between two pulses are as good as the last one."""
+    red, green = packet(), packet()
+    red[12] = nonin_frame(0x84, 112, red[12][3])
+    green[12] = nonin_frame(0x82, 112, green[12][3])
+    told = []
+    for frames in (green, packet(), red, packet(), packet(), green, packet()):
+        heard = hear(decoder, b"".join(frames), flush=False)
+        told += [item.status for item in heard.readings if item.measure == "spo2_pct"]
+
+    assert told == [ReadingStatus.VALID, ReadingStatus.QUESTIONABLE, ReadingStatus.VALID]
+
+
+def test_question_does_not_hold_for_ever(decoder):
+    """A module that shows no perfusion is not questioned for one artifact in the morning."""
+    bad = packet()
+    bad[12] = nonin_frame(0xA0, 112, bad[12][3])
+
+    heard = hear(decoder, b"".join(bad + packet() * 10))
+
+    assert [item.status for item in heard.readings if item.measure == "spo2_pct"][-1] is ReadingStatus.VALID
+
+
 def test_battery_low_is_told(decoder):
     """Bit 0 of the second status byte."""
     heard = hear(decoder, b"".join([*packet(), *packet(status_2=1), *packet()]))
