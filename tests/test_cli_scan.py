@@ -211,6 +211,18 @@ def test_port_that_another_user_has_locked_is_in_use(tree):
         os.close(fd)
 
     assert find.state is PortState.IN_USE
+    assert "end it" not in find.hint  # it may be the service
+
+
+def test_ports_are_listed_without_being_opened_when_asked_for(tree):
+    """Opening resets some boards: a list must be had without; who uses what is told all the same."""
+    held = tree.plug("ttyUSB0", "0403:6001", socket="1-1")  # plain files: opening them would fail
+    tree.plug("ttyUSB1", "0403:6001", socket="1-2")
+    tree.open_by(812, "vitaledge", held)
+
+    used, free = scanned(tree, ProbeSettings(opens=False))
+
+    assert (used.state, free.state) == (PortState.IN_USE, PortState.FREE)
 
 
 def test_console_is_not_opened(tree):

@@ -121,6 +121,7 @@ def test_service_that_was_stopped_is_told_and_its_last_words_shown(outbox, capsy
     assert code == 3
     assert "the service is not running: it last wrote 3 min ago" in said.err
     assert "vitaledge run" in said.err
+    assert "NOT RUNNING" in said.out.splitlines()[0]
     assert "bed" in said.out
 
 

@@ -40,7 +40,8 @@ def add_parser(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> No
         "scan",
         help="which sensors are in reach, with the lines to put into the configuration",
         description="Lists serial ports and Bluetooth sensors in reach and says which driver reads them.  Ports are "
-        "listened to, and nothing is written to them without --ask; a port that another process uses is left alone.  "
+        "listened to, and nothing is written to what is not known, unless --ask; a port that another process uses is left "
+        "alone.  "
         "Opening a port resets some boards, as it does for every program.",
     )
     parser.add_argument("--serial", action="store_true", help="serial ports (default: both)")
@@ -48,6 +49,7 @@ def add_parser(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> No
     parser.add_argument(
         "--port", metavar="PORT", help="this port only: a path, a link or usb:VID:PID[:SERIAL]; implies --serial"
     )
+    parser.add_argument("--list", action="store_true", help="list the ports without opening any; implies --serial")
     parser.add_argument("--baud", type=int, metavar="N", help="also look for our own firmware at this speed")
     parser.add_argument(
         "--ask", action="store_true", help="write a question to ports that say nothing; some devices need it"
@@ -70,10 +72,11 @@ def run(args: argparse.Namespace) -> int:
         raise option_error("--baud", f"expected a number above 0, got {args.baud}")
     if args.port is not None:
         _check_port(args.port)
-    wants_serial = args.serial or args.port is not None or not args.ble
-    wants_ble = args.ble or not (args.serial or args.port is not None)
-    probe = ProbeSettings(patience_s=duration_s, asks=args.ask, extra_baud=args.baud)
-    if not args.json and sys.stderr.isatty():
+    says_serial = args.serial or args.list or args.port is not None
+    wants_serial, wants_ble = says_serial or not args.ble, args.ble or not says_serial
+    probe = ProbeSettings(opens=not args.list, patience_s=duration_s, asks=args.ask, extra_baud=args.baud)
+    is_long = wants_ble or probe.opens
+    if is_long and not args.json and sys.stderr.isatty():
         print(f"listening for {duration_s:g} s and longer where something speaks …", file=sys.stderr)
     found = asyncio.run(
         scan(

@@ -44,6 +44,8 @@ class PortState(StrEnum):
     """Bytes come, and no driver knows them."""
     SILENT = "silent"
     """Free, and nothing came."""
+    FREE = "free"
+    """Nobody has it; it was not opened, as was asked for."""
     IN_USE = "in use"
     """Another process has it; nothing was read, because that process would miss it."""
     NOT_PERMITTED = "not permitted"
@@ -73,6 +75,8 @@ class PortFind:
 class ProbeSettings:
     """How long and how a port is listened to."""
 
+    opens: bool = True
+    """Whether ports are opened at all; without, they are only listed."""
     patience_s: float = 4.0
     """Until the first byte comes; a board that resets on opening needs 2 s before it speaks."""
     window_s: float = 1.5
@@ -154,6 +158,8 @@ async def _look(
     if users:
         held = replace(port, holders=users)
         return PortFind(port=held, name=name, state=PortState.IN_USE, detail=f"used by {', '.join(users)}")
+    if not settings.opens:
+        return PortFind(port=port, name=name, state=PortState.FREE)
     return await _probe(port, name, settings, clock)
 
 
@@ -306,4 +312,6 @@ def _failed(port: PortInfo, name: str, error: TransportError) -> PortFind:
         TransportFault.BUSY: PortState.IN_USE,
         TransportFault.PERMISSION: PortState.NOT_PERMITTED,
     }.get(error.reason, PortState.FAILED)
-    return PortFind(port=port, name=name, state=state, detail=str(error), hint=error.hint)
+    # Whoever has it may well be meant to: nobody should be told to end the service.
+    hint = f"see by whom: fuser -v {port.path}" if state is PortState.IN_USE else error.hint
+    return PortFind(port=port, name=name, state=state, detail=str(error), hint=hint)

@@ -42,7 +42,8 @@ def run(args: argparse.Namespace) -> int:
     if args.json:
         print(json.dumps(_as_json(file, wall_ns, path)))
     else:
-        _print_links(file, file.age_s(wall_ns), path)
+        print(_heading(file, wall_ns, path))
+        _print_links(file)
     if is_current:
         return EXIT_DONE
     print(f"vitaledge: {_not_running(file.age_s(wall_ns))}", file=sys.stderr)
@@ -74,7 +75,7 @@ def _not_running(age_s: float) -> str:
         return (
             f"the service is not running: its file is {duration_words(-age_s)} ahead of the clock, which was set back"
         )
-    return f"the service is not running: it last wrote {duration_words(age_s)} ago; this is how things were then"
+    return f"the service is not running: it last wrote {duration_words(age_s)} ago"
 
 
 def _as_json(file: LinksFile, wall_ns: int, path: Path) -> dict[str, object]:
@@ -86,8 +87,13 @@ def _as_json(file: LinksFile, wall_ns: int, path: Path) -> dict[str, object]:
     }
 
 
-def _print_links(file: LinksFile, age_s: float, path: Path) -> None:
-    print(f"{path}, written {duration_words(age_s)} ago" if age_s >= 0 else str(path))
+def _heading(file: LinksFile, wall_ns: int, path: Path) -> str:
+    age_s = file.age_s(wall_ns)
+    written = f"{path}, written {duration_words(age_s)} ago" if age_s >= 0 else str(path)
+    return written if file.is_current(wall_ns) else f"{written}; THE SERVICE IS NOT RUNNING, this is how things were:"
+
+
+def _print_links(file: LinksFile) -> None:
     if not file.links:
         print("no sensor is configured: see vitaledge scan")
         return
@@ -117,9 +123,8 @@ def _row(link: LinkView) -> tuple[str, ...]:
 
 def _details(link: LinkView) -> list[str]:
     """Return what stands below the row: the reason where something is wrong, and what only some links have."""
-    lines = [each for each in (link.link, link.reason) if each]
-    if link.state == LinkState.CONNECTED and link.reason == link.link:
-        lines = lines[:1]
+    says_link = link.link in link.reason  # as "connected" does
+    lines = [each for each in ("" if says_link else link.link, link.reason) if each]
     if link.n_remedies:
         lines.append("tried: " + ", ".join(f"{name} {n} ×" for name, n in sorted(link.n_remedies.items())))
     if link.n_corrupt:
