@@ -8,6 +8,8 @@ before the bytes of the last one were read.
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import os
 from random import Random
 
 import pytest
@@ -113,6 +115,7 @@ class Bedside:
         self._link = link
         self._port: PtyPort | None = None
         self._n_sent = 0
+        self.farewell = b""
         self.n_busy = 0
         settings = port_settings(driver, link)
         self.sensor = Sensor(
@@ -139,9 +142,12 @@ class Bedside:
             task = group.create_task(self.sensor.run(self.sink), name="sensor")
             while self.clock.monotonic_ns() < STORY_S * NS_PER_S:
                 await self.step()
-            if self._port is not None:
-                self._port.close()
+            self._port.read()  # what was asked in the last step
             task.cancel()
+            await asyncio.wait([task])
+            with contextlib.suppress(OSError, BlockingIOError):  # nothing was said
+                self.farewell = os.read(self._port.fileno(), 4096)
+            self._port.close()
 
     async def step(self) -> None:
         self.clock.advance(STEP_S)
@@ -296,3 +302,8 @@ def test_dialogue_is_held_again(driver, bed):
     )
     for part in (bed.items[:lost_at], bed.items[lost_at:]):
         assert any(isinstance(item, SensorIdentity) for item in part)
+
+
+def test_device_is_let_go_when_the_gateway_stops(driver, bed):
+    """A device that was started is stopped: it may go to sleep, and its battery lasts longer."""
+    assert bed.farewell == b"".join(item.data for item in decoder_of(driver).farewell())
