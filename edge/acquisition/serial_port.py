@@ -145,7 +145,12 @@ class SerialPort:
         """Open the port for this process alone (`transport.Transport.open`)."""
         if self._link is not None:
             raise RuntimeError(f"{self.describe()} is already open")
-        port = await asyncio.to_thread(self._open_port)
+        opening = asyncio.ensure_future(asyncio.to_thread(self._open_port))
+        try:
+            port = await asyncio.shield(opening)
+        except asyncio.CancelledError:
+            opening.add_done_callback(_let_go)  # the thread cannot be stopped; what it opens must not stay locked
+            raise
         self._link = _Link(port, self._settings, self._clock, asyncio.get_running_loop())
 
     async def chunks(self) -> AsyncIterator[Chunk]:
@@ -223,6 +228,11 @@ class SerialPort:
             port.close()
             raise open_error(path, error) from error
         return port
+
+
+def _let_go(opening: asyncio.Future[serial.Serial]) -> None:
+    if not opening.cancelled() and opening.exception() is None:
+        opening.result().close()
 
 
 def _set_modem_lines(port: serial.Serial, dtr: bool | None) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import get_args
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -10,6 +12,7 @@ from edge.acquisition.devices.line import LineSettings
 from edge.acquisition.framing import Frame, FrameDecoder, encode_frame
 from edge.acquisition.packets import Command, CommandCode, Hello, decode_packet, packet_line
 from edge.acquisition.recognition import BRIDGE, BRIDGE_LINE, KINDS, LINES, bridge_words, questions, recognise
+from edge.config_sensor import SerialDriver
 from edge.messages import Chunk
 from tests.fakes.device_bytes import CONTEC, CONTEC_V7, CYTON, CYTON_BANNER, OPENVIEW, nonin
 
@@ -30,6 +33,11 @@ STREAMS = {
 def test_every_driver_has_a_stream_in_these_tests():
     """A new kind of device must be told from all others here."""
     assert set(STREAMS) == set(KINDS)
+
+
+def test_every_serial_driver_can_be_recognised():
+    """A driver that the configuration knows is one that a scan can find."""
+    assert set(KINDS) == set(get_args(SerialDriver))
 
 
 @pytest.mark.parametrize("driver", STREAMS)

@@ -14,6 +14,7 @@ from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 
 import pytest
+import serial as serial_library
 
 from edge.acquisition.serial_port import SerialPort, SerialPortSettings
 from edge.acquisition.serial_ports import open_error
@@ -223,6 +224,38 @@ def test_close_leaves_no_thread_and_no_open_file(pty):
 
     assert run(scenario()) == 0
     assert not [thread.name for thread in threading.enumerate() if thread.name.startswith("serial-")]
+
+
+def test_cancelled_open_leaves_the_port_free(pty, monkeypatch):
+    """Whoever stops waiting for a slow driver must not leave the port locked by what it opens at last."""
+    may_go_on, closed = threading.Event(), threading.Event()
+    original = serial_library.Serial
+
+    class Slow(original):
+        def __init__(self, *args, **options) -> None:
+            may_go_on.wait(GUARD_S)
+            super().__init__(*args, **options)
+
+        def close(self) -> None:
+            super().close()
+            closed.set()
+
+    async def scenario():
+        port = port_at(pty.link)
+        monkeypatch.setattr(serial_library, "Serial", Slow)
+        opening = asyncio.create_task(port.open())
+        await asyncio.sleep(0)  # lets it begin
+        opening.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await opening
+        await port.close()
+        may_go_on.set()
+        assert await asyncio.to_thread(closed.wait, GUARD_S)
+        monkeypatch.setattr(serial_library, "Serial", original)
+        await port.open()
+        await port.close()
+
+    run(scenario())
 
 
 def test_close_wakes_the_reader_thread_at_once(pty):
