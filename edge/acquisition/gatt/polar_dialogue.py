@@ -170,7 +170,7 @@ class PolarDialogue:
         return stream.setup if stream else None
 
     def problem(self, measurement: MeasurementType) -> str | None:
-        """Return why a wanted stream does not run; None where it runs, may soon, or is not among the features.
+        """Return why a wanted stream does not run; None where it runs, may soon, or is not one that the sensor has.
 
         The error's name in lower case, such as ``in-charger``; ``unanswered`` when three requests were not answered.
         """
@@ -195,14 +195,17 @@ class PolarDialogue:
             case Response():
                 self._hear_response(message, at_ns)
 
-    def hear_data(self, measurement: MeasurementType, at_ns: int) -> None:
-        """Take note that a stream is alive."""
-        stream = self._streams.get(measurement)
+    def hear_data(self, number: int, at_ns: int) -> None:
+        """Take note that the stream of a measurement, by its number, is alive."""
+        stream = self._numbered(number)
         if stream is not None:
             stream.alive_at_ns = at_ns
 
+    def _numbered(self, number: int) -> _Stream | None:
+        return next((stream for measurement, stream in self._streams.items() if measurement == number), None)
+
     def _restart_later(self, number: int, at_ns: int) -> None:
-        stream = next((stream for measurement, stream in self._streams.items() if measurement == number), None)
+        stream = self._numbered(number)
         if stream is not None and stream.phase is Phase.RUNNING:
             stream.phase = Phase.STARTING if stream.choices else Phase.UNASKED
             self._wait(stream, at_ns, self._settings.retry_s)
@@ -222,7 +225,7 @@ class PolarDialogue:
         if response.error is ControlError.MTU_TOO_SMALL:
             self._wait(stream, at_ns, self._settings.retry_s)
         elif response.error in _UNSUPPORTED and question.operation is not Operation.STOP:
-            stream.phase, stream.problem = Phase.UNSUPPORTED, _word(response.error)
+            stream.phase, stream.problem = Phase.UNSUPPORTED, None  # as if it were not among the features
         elif question.operation is Operation.GET_SETTINGS:
             self._hear_settings(question.measurement, stream, response, at_ns)
         elif question.operation is Operation.START:

@@ -162,13 +162,12 @@ class PolarDecoder:
 
     def push(self, item: Chunk) -> list[PolarItem]:
         """Return what one value of a characteristic says."""
-        match item.channel:
-            case channel if channel == DATA:
-                out = self._frame(item)
-            case channel if channel == CONTROL:
-                out = self._control(item)
-            case _:
-                out = self._profile(item)
+        if item.channel == DATA:
+            out = self._frame(item)
+        elif item.channel == CONTROL:
+            out = self._control(item)
+        else:
+            out = self._profile(item)
         self._offset += len(item.data)
         return [*self._problem_changes(item.received_at_ns), *self._stream_changes(item.received_at_ns), *out]
 
@@ -207,6 +206,7 @@ class PolarDecoder:
                 return [self._corrupt(reason, item)]
             case UnknownFrame(measurement=measurement):
                 self._n_unknown_types[measurement] += 1
+                self._dialogue.hear_data(measurement, item.received_at_ns)  # starting it again would not help
                 return []
             case PulseIntervals():
                 self._n_frames += 1

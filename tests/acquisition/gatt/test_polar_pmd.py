@@ -438,6 +438,18 @@ def test_sensor_that_was_switched_off_meanwhile_has_lost_count():
     assert decoder.counters.n_lost_samples == 0
 
 
+def test_frames_newer_than_we_are_are_counted_and_not_fought():
+    """A Verity Sense of the future sends another type of frame: it is alive, and starting it again would not help."""
+    decoder = started(streams=("ecg",))
+
+    for k in range(60):
+        newer = bytes.fromhex("00 0094357700000000 03") + bytes(7)
+        assert decoder.push(notification(newer, k * NS_PER_S)) == []
+        assert decoder.requests(k * NS_PER_S) == []
+
+    assert decoder.counters.n_unknown_types == {0: 60}
+
+
 def test_nothing_is_taken_of_a_stream_that_was_not_started():
     """Another program may have started it, with a rate that we do not know."""
     decoder = PolarDecoder(PolarSettings(sensor="chest", streams=("acc",)))
