@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable, Coroutine
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from bumble import att, core, hci
-from bumble.core import InvalidStateError, ProtocolError
+from bumble.core import UUID, InvalidStateError, ProtocolError
 from bumble.device import Connection, Peer
 from bumble.hci import Address
 from dbus_fast import Variant
@@ -29,6 +29,7 @@ BATTERY = "org.bluez.Battery1"
 CONNECT_TIMEOUT_S = 20.0
 """The kernel gives up connecting after this time (``HCI_LE_CONN_TIMEOUT``)."""
 _LINK_TIMEOUT_S = 5.0
+_BATTERY_LEVEL = UUID.from_16_bits(0x2A19)
 _OUR_MTU = 517
 _WEAK = frozenset({att.ErrorCode.INSUFFICIENT_AUTHENTICATION, att.ErrorCode.INSUFFICIENT_ENCRYPTION})
 _ABORTED = "le-connection-abort-by-local"
@@ -301,6 +302,18 @@ class EmulatedDevice:
             self.path, DEVICE, {"UUIDs": Variant("as", uuids), "ServicesResolved": Variant("b", True)}
         )
 
+        await self._show_battery(connection, peer)
+
+    async def _show_battery(self, connection: Connection, peer: Peer) -> None:
+        """Read the charge as bluetoothd's battery plugin does; a sensor that wants a bond for it shows none."""
+        for proxy in peer.get_characteristics_by_uuid(_BATTERY_LEVEL):
+            try:
+                level = bytes(await while_linked(connection, proxy.read_value()))
+            except (att.ATT_Error, *_LINK_ERRORS):
+                return
+            shown = {"Percentage": Variant("y", level[0]), "Source": Variant("s", "GATT Battery Service")}
+            self.bluez.server.add_interface(self.path, BATTERY, shown)
+
     def link_ended(self, reason: int = 0) -> None:
         """Show that there is no link any more; a second time has no effect."""
         del reason
@@ -311,6 +324,7 @@ class EmulatedDevice:
             self._gatt.close()
             self._gatt = None
         server = self.bluez.server
+        server.remove_interface(self.path, BATTERY)
         if server.value(self.path, DEVICE, "ServicesResolved"):
             server.change(self.path, DEVICE, {"ServicesResolved": Variant("b", False)})
         server.change(self.path, DEVICE, {"Connected": Variant("b", False)})

@@ -61,8 +61,9 @@ class EmulatedBluez:
 
     Notes
     -----
-    Not there: classic Bluetooth, advertising by the adapter, GATT servers of programs, ``org.bluez.Battery1`` before
-    the battery was read, and filters of advertisement monitors: a monitor hears everything.
+    Not there: classic Bluetooth, advertising by the adapter, GATT servers of programs, discovery filters and the
+    patterns of advertisement monitors (who scans hears everything), and a charge that follows the sensor:
+    ``org.bluez.Battery1`` shows the one read when the link was made.
     """
 
     def __init__(

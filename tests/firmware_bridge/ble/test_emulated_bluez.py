@@ -82,6 +82,16 @@ class Bus:
         path, interface = self._env.bluez.path, "org.freedesktop.DBus.Properties"
         await self.call(path, interface, "Set", "ssv", ADAPTER, "Powered", Variant("b", is_on))
 
+    async def signatures(self):
+        """Return the D-Bus type of every property in the tree, by interface and name."""
+        tree = await self.call("/", "org.freedesktop.DBus.ObjectManager", "GetManagedObjects")
+        found = {}
+        for interfaces in tree.values():
+            for interface, properties in interfaces.items():
+                for name, value in properties.items():
+                    found.setdefault((interface.rsplit(".", 1)[-1], name), set()).add(value.signature)
+        return found
+
     async def objects(self):
         tree = await self.call("/", "org.freedesktop.DBus.ObjectManager", "GetManagedObjects")
         return {
@@ -140,20 +150,20 @@ def test_the_object_tree_is_that_of_bluetoothd():
         ("read", "write", "indicate"): {"UUID", "Service", "Value", "Notifying", "Flags", "MTU"},
         ("write-without-response", "write"): {"UUID", "Service", "Value", "Flags", "WriteAcquired", "MTU"},
         "org.bluez.GattDescriptor1": {"UUID", "Characteristic", "Value"},
+        "org.bluez.Battery1": {"Percentage", "Source"},
     }
 
     async def act(env):
         async with bleak.BleakClient(await find(env)), Bus(env) as bus:
-            return await bus.objects()
+            await until(lambda: any("org.bluez.Battery1" in each for each in env.bluez.server.objects.values()))
+            return await bus.objects(), await bus.signatures()
 
-    tree = run(act, WearableSettings(kind=Kind.ALL))
+    tree, signatures = run(act, WearableSettings(kind=Kind.ALL))
 
     below = {path: interfaces for path, interfaces in tree.items() if "/dev_" in path}
     seen = set()
     for path, interfaces in below.items():
         for name, properties in interfaces.items():
-            if name == "org.bluez.Battery1":
-                continue
             key = tuple(properties["Flags"]) if name == "org.bluez.GattCharacteristic1" else name
             if key in expected:
                 assert set(properties) == expected[key], path
@@ -162,6 +172,18 @@ def test_the_object_tree_is_that_of_bluetoothd():
     services = sorted(path for path in below if path.count("/") == 5)
     assert not any(below[path]["org.bluez.GattService1"]["UUID"].startswith("00001800") for path in services)
     assert {"Powered", "Discovering", "Roles", "UUIDs"} <= set(tree["/org/bluez/hci0"][ADAPTER])
+    types = "Address s AddressType s Alias s Name s Paired b Bonded b Trusted b Blocked b LegacyPairing b Connected b "
+    types += (
+        "UUIDs as Adapter o ServicesResolved b AdvertisingFlags ay UUID s Device o Primary b Includes ao Service o "
+    )
+    types += (
+        "Value ay Notifying b Flags as NotifyAcquired b WriteAcquired b MTU q Characteristic o Percentage y Source s "
+    )
+    types += "Class u Powered b Discoverable b DiscoverableTimeout u Pairable b PairableTimeout u Discovering b "
+    types += "Modalias s Roles as SupportedMonitorTypes as SupportedFeatures as"
+    words = types.split()
+    recorded = {name: {kind} for name, kind in zip(words[::2], words[1::2], strict=True)}
+    assert {name: kinds for (_, name), kinds in signatures.items()} == recorded
     assert "org.bluez.AgentManager1" in tree["/org/bluez"]
 
 
