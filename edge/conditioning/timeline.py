@@ -24,9 +24,9 @@ from edge.messages import Channel, DeviceBlock, Gap, SampleBlock
 
 _POINTS = 600  # arrivals remembered for jitter: ten a second over the default window
 _MARKS = 120  # of sample index against device time; with 1 ms ticks they give the rate to about 2 ppm
-_FIRST_MARKS = 4  # from so many on, a rate that is plainly not the nominal one is believed
+_FIRST_MARKS = 6  # from so many on, a rate that is plainly not the nominal one is believed
 _SETTLE_STEP_S = 600.0  # after a step of 2 s the drift read from a minute is wrong for so long
-_PLAIN = 5.0  # times the uncertainty of the measured rate
+_PLAIN = 8.0  # times the uncertainty of the measured rate; by chance once in 800, of six marks (Student's t)
 _MAX_RATE_ERROR = 0.1  # a measured rate further from the nominal one is a clock that jumped
 _MAX_DISAGREEMENT = 0.05  # of the time between two blocks: more than any oscillator, see `max_jump_s`
 _RATE_HZ = (0.001, 1e6)  # a nominal rate outside is damage, not a sensor
