@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import sys
 import tempfile
 import threading
 import tomllib
@@ -322,6 +323,43 @@ def test_peripherals_of_strangers_are_counted_and_not_named():
     assert "2 other peripherals" in words
     assert "Anna" not in words
     assert "AA:AA" not in words + json.dumps(as_json(Scan(serial=None, bluetooth=scan)))
+
+
+def test_table_of_bluetooth_tells_name_signal_services_and_drivers():
+    """What lies on the bedside table, nearest first; a sensor that tells no name is listed as well."""
+    scan = sort_out([heard("Polar H10 1", 0x180D), heard("", 0x1822, rssi_dbm=None), heard("lamp")])
+
+    lines = as_text(Scan(serial=None, bluetooth=scan))
+
+    assert [each.strip() for each in lines[1].split("  ") if each.strip()] == [
+        "Polar H10 1",
+        "A0:9E:1A:00:00:01",
+        "-60 dBm",
+        "heart rate",
+        "polar_pmd or ble_heart_rate",
+    ]
+    assert lines[2].startswith("(no name)")
+    assert "1 other peripheral in reach" in lines[3]
+
+
+def test_no_bluetooth_sensor_in_reach_names_what_to_look_at():
+    """Nothing found is an answer, not a failure."""
+    words = "\n".join(as_text(Scan(serial=None, bluetooth=sort_out([]))))
+
+    assert "no sensor in reach" in words
+    assert "switched on" in words
+
+
+def test_machine_without_the_bluetooth_library_can_still_scan_its_ports(monkeypatch, capsys):
+    """The half that works is told; the other half says what to install."""
+    monkeypatch.setitem(sys.modules, "edge.acquisition.ble", None)
+    with SerialDevice(nonin()) as device:
+        code = main(["scan", "--port", str(device.path), "--ble"])
+
+    said = capsys.readouterr()
+    assert code == 0
+    assert "Nonin oximeter" in said.out
+    assert "pip install bleak" in said.err
 
 
 def test_scan_over_the_air_finds_what_advertises():

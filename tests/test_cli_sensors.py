@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import os
+from dataclasses import replace
 
 import pytest
 
 from edge.cli import main
+from edge.cli.tables import duration_words
 from edge.clock import SystemClock
 from edge.links_file import LinkView, StreamView, links_path, write_links
 
@@ -85,6 +87,24 @@ def test_table_tells_state_age_losses_and_battery(outbox, capsys):
     assert "    dropped: cobs 1 ×, crc 4 ×" in lines
     assert "    ecg: 250.010 Hz measured, 250 Hz nominal, its clock 40 ppm fast" in lines
     assert "    ppg: 100 Hz, not measured yet" in lines
+
+
+@pytest.mark.parametrize(
+    ("duration_s", "words"),
+    [(-1, "0.0 s"), (9.96, "10 s"), (119, "119 s"), (7199, "120 min"), (9000, "2.5 h"), (2e5, "2.3 days")],
+)
+def test_durations_are_told_in_the_unit_that_says_enough(duration_s, words):
+    """Nobody reads 200000 seconds."""
+    assert duration_words(duration_s) == words
+
+
+def test_bytes_that_we_read_too_late_are_told(outbox, capsys):
+    """Another reason for losses than the cable: this machine."""
+    written(outbox, replace(BED, n_dropped_bytes=77))
+
+    sensors(outbox)
+
+    assert "77 bytes were not read in time by this machine" in capsys.readouterr().out
 
 
 def test_lost_link_tells_why_and_what_to_do(outbox, capsys):

@@ -461,6 +461,31 @@ def test_dtr_that_is_kept_does_not_hang_up_on_close(pty, dtr, hangs_up):
     assert bool(line_of(pty)[1] & termios.HUPCL) is hangs_up
 
 
+@pytest.mark.parametrize(
+    ("number", "reason"), [(errno.EIO, TransportFault.MISSING), (errno.ENODEV, TransportFault.MISSING)]
+)
+def test_port_that_goes_while_its_lines_are_set_is_missing_and_let_go(pty, monkeypatch, number, reason):
+    """Pulled in the moment after opening: an error of the link, and no lock is left."""
+    original = fcntl.ioctl
+
+    def gone(fd, request, *rest):
+        if request == termios.TIOCMBIC:
+            raise OSError(number, os.strerror(number))
+        return original(fd, request, *rest)
+
+    async def scenario():
+        monkeypatch.setattr(fcntl, "ioctl", gone)
+        with pytest.raises(TransportError) as caught:
+            await port_at(pty.link, dtr=False).open()
+        monkeypatch.setattr(fcntl, "ioctl", original)
+        port = port_at(pty.link)
+        await port.open()
+        await port.close()
+        return caught.value.reason
+
+    assert run(scenario()) is reason
+
+
 def test_lowered_lines_fall_together_rts_first(pty, monkeypatch):
     """The other order would pull an ESP32 board into reset for a moment."""
     asked = []
