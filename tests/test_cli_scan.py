@@ -28,6 +28,7 @@ from edge.cli.scan_ble import driver_plans, scan_adapter, sort_out
 from edge.cli.scan_serial import PortFind, PortState, ProbeSettings, scan_ports
 from edge.clock import SystemClock
 from edge.config_sensor import BleDriver, Sensor
+from edge.drivers import DRIVERS
 from edge.errors import TransportError, TransportFault
 from edge.messages import Chunk
 from tests.conformance.transport_battery import run
@@ -303,6 +304,22 @@ def test_service_names_the_driver_and_itself_in_words(service, driver):
 def test_every_bluetooth_driver_can_be_proposed():
     """A driver that the configuration knows is one that a scan can find."""
     assert set(driver_plans()) == set(get_args(BleDriver))
+
+
+@pytest.mark.parametrize("name", DRIVERS)
+def test_scan_looks_for_what_the_driver_uses(name):
+    """The same line, the same services: what a scan proposes is what the service then opens."""
+    driver = DRIVERS[name]
+
+    if driver.line is not None:
+        assert KINDS[name].line == driver.line
+    if driver.plan is not None:
+        plan = driver_plans()[name]
+        assert (plan.services, plan.name_prefix, plan.needs_bond) == (
+            driver.plan.services,
+            driver.plan.name_prefix,
+            driver.plan.needs_bond,
+        )
 
 
 def test_sensor_of_two_drivers_is_given_the_one_that_reads_more():
