@@ -99,6 +99,8 @@ class BleAdapter:
         self._sightings: dict[str, _Sighting] = {}
         self._owners: dict[str, Owner] = {}
         self._taken_over: set[str] = set()
+        self._looking: dict[Owner, tuple[Wanted, float]] = {}
+        self._n_eager = 0  # links that found their peripheral and wait for their turn to connect: no scan before them
         self._listened_s = 0.0
         self._cycled_at_ns: int | None = None
 
@@ -116,7 +118,7 @@ class BleAdapter:
         """
         since_ns = self._clock.monotonic_ns()
         async with self._turn:
-            await self._listen(lambda: False, duration_s)
+            await self._listen(duration_s, is_survey=True)
         heard = [each.heard for each in self._sightings.values() if each.at_ns >= since_ns]
         return sorted(heard, key=lambda each: -1000 if each.rssi_dbm is None else -each.rssi_dbm)
 
@@ -161,18 +163,21 @@ class BleAdapter:
         """
         begun_s = self._listened_s
         await self._hear_connected()
-        while (device := self._claimed(owner, wanted)) is None:
-            left_s = timeout_s - (self._listened_s - begun_s)
-            if left_s <= 0:
-                raise TransportError(
-                    f"{owner.describe()} was not heard for {timeout_s:g} s",
-                    reason=TransportFault.MISSING,
-                    hint=hint_for(TransportFault.MISSING),
-                )
-            async with self._turn:
-                if self._best(owner, wanted) is None:  # another link's scan may have heard it while we waited
-                    found = lambda: self._best(owner, wanted) is not None  # noqa: E731
-                    await self._listen(found, min(_SLICE_S, left_s), linger_s)
+        self._looking[owner] = (wanted, linger_s)
+        try:
+            while (device := self._claimed(owner, wanted)) is None:
+                left_s = timeout_s - (self._listened_s - begun_s)
+                if left_s <= 0:
+                    raise TransportError(
+                        f"{owner.describe()} was not heard for {timeout_s:g} s",
+                        reason=TransportFault.MISSING,
+                        hint=hint_for(TransportFault.MISSING),
+                    )
+                async with self._turn:  # first come, first served
+                    if not self._n_eager and not self._lingers():
+                        await self._listen(min(_SLICE_S, left_s))
+        finally:
+            del self._looking[owner]
         return device
 
     async def connect(self, device: BLEDevice, on_hang_up: Callable[[], None], limit_s: float) -> BleakClient:
@@ -193,8 +198,15 @@ class BleAdapter:
         self._sightings.pop(device.address.upper(), None)  # connected it does not advertise; failed it is heard anew
         try:
             with as_transport_errors(f"{shortened(device.address)}, connecting", is_connected=False):
-                async with self._turn:
+                self._n_eager += 1
+                try:
+                    await self._turn.acquire()
+                finally:
+                    self._n_eager -= 1
+                try:
                     await within(self._clock, limit_s, client.connect(), "ble-connect")
+                finally:
+                    self._turn.release()
         except BaseException:
             await disconnect(client, shortened(device.address))
             raise
@@ -237,14 +249,19 @@ class BleAdapter:
         self.claim(found.address, owner)
         return self._sightings[found.address.upper()].device
 
-    async def _listen(self, is_found: Callable[[], bool], limit_s: float, linger_s: float = 0.0) -> None:
-        """Scan until `is_found`, at most `limit_s` seconds; call it in turn only."""
+    def _lingers(self) -> list[float]:
+        """Return for every link whose peripheral was heard how long it would go on listening for a nearer one."""
+        looking = self._looking.items()
+        return [linger_s for owner, (wanted, linger_s) in looking if self._best(owner, wanted) is not None]
+
+    async def _listen(self, limit_s: float, *, is_survey: bool = False) -> None:
+        """Scan until anybody's peripheral is heard, or to the end of a survey; call it in turn only."""
         heard = asyncio.Event()
 
         def on_advertisement(device: BLEDevice, data: AdvertisementData) -> None:
             rssi_dbm = data.rssi if data.rssi > _UNKNOWN_RSSI_DBM else None
             self._sight(device, data.local_name or device.name or "", tuple(data.service_uuids), rssi_dbm)
-            if is_found():
+            if not is_survey and self._lingers():
                 heard.set()
 
         begun_ns = self._clock.monotonic_ns()
@@ -260,7 +277,7 @@ class BleAdapter:
                 with suppress(TimeoutError):
                     await within(self._clock, limit_s, heard.wait(), "ble-scan")
                 if heard.is_set():
-                    await self._clock.sleep(linger_s)
+                    await self._clock.sleep(max(self._lingers(), default=0.0))
             finally:
                 self._listened_s += (self._clock.monotonic_ns() - begun_ns) / NS_PER_S
                 await to_the_end(scanner.stop(), "ble-scan-stop")
