@@ -12,12 +12,14 @@ from firmware_bridge.virtual.scenario import FaultKind, Scenario
 from firmware_bridge.virtual.source import SourceVitals
 
 OPENVIEW_RATE_HZ = 128
+HEALTHYPI_4_RATE_HZ = 125
 CYTON_RATE_HZ = 250
 BANNER = (
     b"OpenBCI V3 8-16 channel\r\nOn Board ADS1299 Device ID: 0x3E\r\nLIS3DH Device ID: 0x33\r\nFirmware: v3.1.2\r\n$$$"
 )
 _RESET_NS = 1_500_000_000
 _ECG_COUNTS_PER_MV = 2**17 * 20 / 1000
+_ECG_4_COUNTS_PER_MV = 2**16 * 12 / 2 / 2420
 _CYTON_COUNTS_PER_MV = 24 * (2**23 - 1) / 4500
 _COUNTS_PER_MPS2 = 16 / 0.002 / 9.80665
 
@@ -51,6 +53,35 @@ def healthypi_5_payload(
         spo2_pct,
         heart_rate_bpm,
         respiratory_rate_bpm,
+    )
+
+
+def healthypi_4_payload(
+    *,
+    ecg: int,
+    respiration: int,
+    red: int,
+    infrared: int,
+    temperature_c: float = 0.0,
+    spo2_pct: int = 0,
+    heart_rate_bpm: int = 0,
+    respiratory_rate_bpm: int = 0,
+    leads_off: int = 0,
+) -> bytes:
+    """Return the 20 bytes that a HealthyPi v4 sends for one sample; its blood pressure is always 120 over 80."""
+    return struct.pack(
+        "<hhiiHBBBBBB",
+        ecg,
+        respiration,
+        infrared,
+        red,
+        round(temperature_c * 100),
+        respiratory_rate_bpm,
+        spo2_pct,
+        heart_rate_bpm,
+        80,
+        120,
+        leads_off,
     )
 
 
@@ -90,6 +121,36 @@ class VirtualHealthyPi5(VirtualLineDevice):
             spo2_pct=0 if self.is_finger_out else whole(vitals.spo2_pct, 0, most=100),
             heart_rate_bpm=0 if is_off else whole(vitals.heart_rate_bpm, 0),
             respiratory_rate_bpm=0 if is_off else whole(vitals.respiratory_rate_bpm, 0),
+        )
+        return openview_frame(payload)
+
+
+class VirtualHealthyPi4(VirtualLineDevice):
+    """HealthyPi v4: as its successor, with 125 frames a second, and it says when an electrode is off."""
+
+    def __init__(self, scenario: Scenario) -> None:
+        super().__init__(scenario, rate_hz=HEALTHYPI_4_RATE_HZ, streams=("ecg", "respiration", "ppg"))
+
+    def _switch_on(self) -> None:
+        self._is_streaming = True
+
+    def _hear(self, data: bytes) -> None:
+        self.heard.append(data)
+
+    def _frame(self, index: int, rows: Mapping[str, np.ndarray], vitals: SourceVitals) -> bytes:
+        del index
+        is_off = self.is_faulty(FaultKind.LEAD_OFF, "ecg")
+        ecg = float(rows["ecg"][0]) * _ECG_4_COUNTS_PER_MV
+        payload = healthypi_4_payload(
+            ecg=int(np.clip(round(ecg), -(2**15), 2**15 - 1)),
+            respiration=round(float(rows["respiration"][0]) * 1000),
+            red=round(float(rows["ppg"][0])),
+            infrared=round(float(rows["ppg"][1])),
+            temperature_c=0.0 if vitals.temperature_c is None else vitals.temperature_c,
+            spo2_pct=0 if self.is_finger_out else whole(vitals.spo2_pct, 0, most=100),
+            heart_rate_bpm=0 if is_off else whole(vitals.heart_rate_bpm, 0),
+            respiratory_rate_bpm=0 if is_off else whole(vitals.respiratory_rate_bpm, 0),
+            leads_off=0x0C if is_off else 0,
         )
         return openview_frame(payload)
 

@@ -189,14 +189,14 @@ class PulseWave:
     """Light to a pleth of few bits, as an oximeter draws it: the steady part removed, the pulse to full height."""
 
     def __init__(self, full_scale: int) -> None:
-        self._full_scale = full_scale
+        self.full_scale = full_scale
         self._steady: float | None = None
 
     def sample(self, light: float) -> int:
         """Return the next pleth sample, 0 to full scale."""
         self._steady = light if self._steady is None else self._steady + 0.01 * (light - self._steady)
         share = (light - self._steady) / max(1.0, 0.04 * abs(self._steady))
-        return int(np.clip(round((0.5 + share) * self._full_scale), 0, self._full_scale))
+        return int(np.clip(round((0.5 + share) * self.full_scale), 0, self.full_scale))
 
 
 def whole(value: float | None, missing: int, *, most: int = 255) -> int:

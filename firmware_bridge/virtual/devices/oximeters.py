@@ -13,6 +13,8 @@ from firmware_bridge.virtual.source import SourceVitals
 CONTEC_RATE_HZ = 60
 NONIN_RATE_HZ = 75
 NONIN_PACKET_FRAMES = 25
+_PULSE_FRAMES = 12
+"""For so many frames the quality of a pulse is shown."""
 
 
 def contec_5byte_frame(
@@ -166,6 +168,8 @@ class VirtualNonin(VirtualLineDevice):
         self._data = nonin_data(511, 127)
         self._pending = b""
         self._waves = {2: PulseWave(255), 7: PulseWave(65_535)}
+        self._is_between_pulses = True
+        self._n_pulse_frames = 0
 
     def _switch_on(self) -> None:
         self._is_streaming = True
@@ -194,8 +198,22 @@ class VirtualNonin(VirtualLineDevice):
             rate = whole(vitals.pulse_rate_bpm if has_finger else None, 511, most=321)
             spo2 = whole(vitals.spo2_pct if has_finger else None, 127, most=100)
             self._data = nonin_data(rate, spo2, status_2=status_2)
-        status = 0x80 | (0x01 if self._place == 0 else 0) | (0x48 if self.is_finger_out else 0x02)
-        pleth = self._waves[self._format].sample(rows["ppg"][1])
+        wave = self._waves[self._format]
+        pleth = wave.sample(rows["ppg"][1])
+        status = 0x80 | (0x01 if self._place == 0 else 0)
+        status |= 0x48 if self.is_finger_out else self._pulse_bits(pleth / wave.full_scale)
         frame = nonin_frame(status, pleth, self._data[self._place], data_format=self._format)
         self._place = (self._place + 1) % NONIN_PACKET_FRAMES
         return frame
+
+    def _pulse_bits(self, height: float) -> int:
+        """Return what is said of a pulse while it goes on: green, or an artifact while the patient moves."""
+        if self._is_between_pulses and height > 0.6:
+            self._is_between_pulses = False
+            self._n_pulse_frames = _PULSE_FRAMES
+        elif height < 0.5:
+            self._is_between_pulses = True
+        if not self._n_pulse_frames:
+            return 0
+        self._n_pulse_frames -= 1
+        return 0x20 if self.is_faulty(FaultKind.MOTION) else 0x02

@@ -106,6 +106,14 @@ def test_byte_too_few_spoils_one_frame_only(decoder):
     assert [item.n_missing for item in heard.gaps] == [None]
 
 
+def test_lone_frame_in_noise_is_none(decoder):
+    """One noise byte in two has the start bit: five bytes of the right form prove little."""
+    heard = hear(decoder, b"\x11" + frame() + b"\x80\x80")
+
+    assert heard.blocks == []
+    assert heard.reasons()[:2] == ["no-start", "unconfirmed"]
+
+
 def test_pause_is_a_gap_of_unknown_size(decoder):
     """The device numbers nothing: after a second of silence nobody knows how much is missing, and none is invented."""
     hear_in_time(decoder, [frame()] * 60, rate_hz=60, flush=False)

@@ -52,7 +52,7 @@ def test_another_rate_is_taken_as_it_is():
     assert measured(160.0) == pytest.approx(160.0, abs=1.0)
 
 
-@pytest.mark.parametrize("spacing_ns", [0, 1000])
+@pytest.mark.parametrize("spacing_ns", [0, 1000, 500_000])
 def test_file_played_back_has_the_usual_rate(spacing_ns):
     """Arrivals that no board can have say nothing."""
     meter = RateMeter()

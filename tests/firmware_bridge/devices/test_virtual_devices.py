@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from firmware_bridge.virtual.devices.boards import BANNER, VirtualCyton, VirtualHealthyPi5
+from edge.messages import ReadingStatus
+from firmware_bridge.virtual.devices.boards import BANNER, VirtualCyton, VirtualHealthyPi4, VirtualHealthyPi5
 from firmware_bridge.virtual.devices.oximeters import VirtualContec5Byte, VirtualContecV7, VirtualNonin
 from firmware_bridge.virtual.devices.table import DEVICES
 from firmware_bridge.virtual.scenario import Fault, FaultKind, Scenario
@@ -114,6 +115,24 @@ def test_loose_electrode_of_a_healthypi_5_is_flat_and_no_asystole():
     assert len(heard.samples("ppg")) == pytest.approx(15 * 128, abs=20)
 
 
+def test_healthypi_v4_says_that_an_electrode_is_off():
+    """Its rate is found to be 125, its ECG has the patient's height, and the lead-off bits become a condition."""
+    fault = Fault(kind=FaultKind.LEAD_OFF, at_s=15.0, duration_s=5.0, stream="ecg")
+    scenario = Scenario.simple(heart_rate_bpm=90, faults=(fault,))
+
+    heard = talk(VirtualHealthyPi4(scenario), MODULES["openview"].make(), 30.0)
+
+    assert heard.identities[0].model == "HealthyPi v4"
+    assert {item.nominal_rate_hz for item in heard.blocks} == {125.0}
+    told = [item.is_active for item in heard.statuses if (item.condition, item.stream) == ("lead-off", "ecg")]
+    assert told == [False, True, False]
+    same = talk(VirtualHealthyPi5(scenario), MODULES["openview"].make(), 12.0)
+    height_mv = [np.ptp(said.samples("ecg")[256:1200]) for said in (heard, same)]
+    assert height_mv[0] == pytest.approx(height_mv[1], rel=0.1)
+    assert 85 < [value for value in heard.values("heart_rate_bpm") if isinstance(value, float)][-1] < 95
+    assert not [item for item in heard.readings if "mmhg" in item.measure]
+
+
 def test_contec_stops_after_half_a_minute_unless_asked_again():
     """As some firmware does; the decoder asks in time."""
     device = VirtualContecV7(Scenario.simple())
@@ -136,6 +155,21 @@ def test_nonin_declines_a_format_that_it_does_not_know():
 
     assert {item.model for item in heard.identities} == {"Nonin (format 2)"}
     assert len(device.heard) == 1
+
+
+def test_nonin_questions_its_values_while_the_patient_moves():
+    """Artifacts are shown pulse by pulse; every value in between is questionable, and none before and after."""
+    fault = Fault(kind=FaultKind.MOTION, at_s=15.0, duration_s=10.0)
+    device = VirtualNonin(Scenario.simple(heart_rate_bpm=70, faults=(fault,)))
+
+    heard = talk(device, MODULES["nonin"].make(), 40.0)
+
+    questioned = [item for item in heard.readings if item.status is ReadingStatus.QUESTIONABLE]
+    valid_s = [item.measured_at_ns / S for item in heard.readings if item.status is ReadingStatus.VALID]
+    assert len(questioned) >= 10
+    assert all(14.5 < item.measured_at_ns / S < 28.0 for item in questioned)
+    assert not [at_s for at_s in valid_s if 17.0 < at_s < 25.0]
+    assert valid_s[-1] > 38.0
 
 
 def test_nonin_changes_its_format_when_asked():
