@@ -12,13 +12,14 @@ static uint32_t ticks_now(const fb_device_t *device) {
   return device->config->board.ticks(device->config->board.context);
 }
 
-/* Hand a frame that was written into the send buffer to the line. */
-static fb_status_t send(fb_device_t *device, fb_status_t written, size_t len) {
+/* Hand a frame that was written into the send buffer to the line.  The length comes by pointer, because arguments are
+ * evaluated in any order and the call that writes the frame is one of them. */
+static fb_status_t send(fb_device_t *device, fb_status_t written, const size_t *len) {
   const fb_device_config_t *config = device->config;
   if (written != FB_OK) {
     return written;
   }
-  const fb_status_t status = config->board.write(config->board.context, config->send_buffer, len);
+  const fb_status_t status = config->board.write(config->board.context, config->send_buffer, *len);
   if (status == FB_OK) {
     device->sequence = (uint16_t)(device->sequence + 1u);
     device->counters.n_sent_frames++;
@@ -143,7 +144,7 @@ static fb_status_t send_block(fb_device_t *device, size_t stream_index) {
   (void)fb_packet_begin_samples(&device->writer, device->sequence, &head); /* checked by fb_device_init */
   fb_frame_append(&device->writer, state->block,
                   (size_t)state->n_collected * stream->n_channels * state->bytes_per_value);
-  return send(device, fb_frame_end(&device->writer, &len), len);
+  return send(device, fb_frame_end(&device->writer, &len), &len);
 }
 
 static void keep_block(fb_device_stream_t *state) {
@@ -229,7 +230,7 @@ fb_status_t fb_device_send_reading(fb_device_t *device, const fb_reading_t *read
   if (!device->is_link_up) {
     return FB_FULL;
   }
-  return send(device, fb_packet_write_reading(&device->writer, device->sequence, reading, &len), len);
+  return send(device, fb_packet_write_reading(&device->writer, device->sequence, reading, &len), &len);
 }
 
 /* ---- answers ---- */
@@ -243,7 +244,7 @@ static fb_status_t send_answer(fb_device_t *device, fb_device_answer_t *answer) 
   } else {
     written = fb_packet_write_command_ack(&device->writer, device->sequence, &answer->as.ack, &len);
   }
-  return send(device, written, len);
+  return send(device, written, &len);
 }
 
 static fb_status_t send_answers(fb_device_t *device) {
@@ -466,7 +467,7 @@ static fb_status_t send_hello(fb_device_t *device) {
   const fb_hello_t hello = hello_of(device->config, ticks);
   size_t len = 0u;
   const fb_status_t status =
-      send(device, fb_packet_write_hello(&device->writer, device->sequence, &hello, &len), len);
+      send(device, fb_packet_write_hello(&device->writer, device->sequence, &hello, &len), &len);
   if (status == FB_OK) {
     device->is_hello_due = false;
     device->has_said_hello = true;
@@ -485,7 +486,7 @@ static fb_status_t send_conditions(fb_device_t *device) {
     if (!condition->is_used || !condition->is_due) {
       continue;
     }
-    status = send(device, fb_packet_write_event(&device->writer, device->sequence, &condition->event, &len), len);
+    status = send(device, fb_packet_write_event(&device->writer, device->sequence, &condition->event, &len), &len);
     condition->is_due = status != FB_OK;
   }
   return status;
@@ -599,7 +600,7 @@ static fb_status_t send_stored(fb_device_t *device) {
     device->backfill_count = 0u;
     return FB_OK;
   }
-  status = send(device, FB_OK, len);
+  status = send(device, FB_OK, &len);
   if (status == FB_OK) {
     device->backfill_count -= found.sequence - device->backfill_sequence + found.n_samples;
     device->backfill_sequence = found.sequence + found.n_samples;

@@ -233,7 +233,10 @@ fb_status_t fb_store_find(const fb_store_t *store, uint32_t first, uint32_t coun
   uint32_t n_asked = count > HALF_RANGE ? HALF_RANGE : count;
   if (from >= HALF_RANGE) { /* asked from before the oldest on */
     const uint32_t n_before = store->oldest_sequence - first;
-    n_asked = n_asked > n_before ? n_asked - n_before : 0u;
+    if (count <= n_before) {
+      return FB_EMPTY;
+    }
+    n_asked -= n_before;
     from = 0u;
   }
   if (store->n_blocks == 0u || n_asked == 0u || from >= span) {
