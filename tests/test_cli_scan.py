@@ -174,7 +174,7 @@ def test_port_that_is_pulled_during_the_scan_is_told(tree):
     with SerialDevice() as pulled, SerialDevice(nonin()) as other:
         tree.plug("ttyUSB0", "0403:6001", socket="1-1", target=pulled.path)
         tree.plug("ttyUSB1", "0403:6001", socket="1-2", target=other.path)
-        timer = threading.Timer(0.1, lambda: (pulled._ended.set(), pulled._thread.join(), pulled.unplug()))
+        timer = threading.Timer(0.1, pulled.unplug)
         timer.start()
 
         lost, found = scanned(tree, PATIENT)

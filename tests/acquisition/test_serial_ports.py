@@ -2,21 +2,29 @@
 
 from __future__ import annotations
 
+import asyncio
 import errno
 import os
 import socket
 from pathlib import Path
+from random import Random
 
 import pytest
 
+from edge.acquisition.devices.nonin import NoninDecoder, NoninSettings
+from edge.acquisition.sensor import Sensor
+from edge.acquisition.sensor_settings import SensorSettings
 from edge.acquisition.serial_port import SerialPort, SerialPortSettings
 from edge.acquisition.serial_ports import lasting_name, open_error, parse_usb, resolve_port
 from edge.acquisition.udev import PortRoots, UsbIdentity, group_of, holders, list_ports
 from edge.clock import SystemClock
 from edge.errors import TransportError, TransportFault
+from edge.messages import DeviceBlock, LinkChange
 from tests.conformance.transport_battery import read_exactly, read_to_end, run
+from tests.fakes.device_bytes import nonin
 from tests.fakes.port_tree import PortTree
 from tests.fakes.pty_port import Pty
+from tests.fakes.serial_device import SerialDevice
 
 FTDI = "0403:6001"
 
@@ -302,6 +310,53 @@ def test_adapter_replugged_into_another_socket_is_found_again(tree, tmp_path):
 
     assert words == f"usb:0403:6001:A1 ({tree.roots.dev_dir}/ttyUSB0) at 115200 baud"
     assert (lost, missing, data) == (TransportFault.DISCONNECTED, TransportFault.MISSING, b"back")
+
+
+def test_sensor_heals_itself_when_its_adapter_moves_to_another_socket(tree):
+    """Nobody touches the machine: pulled, missing, plugged in elsewhere under another name, data again."""
+    story: list[str] = []
+
+    async def scenario():
+        clock, moved, healed = SystemClock(20), asyncio.Event(), asyncio.Event()
+
+        def sink(item) -> None:
+            if isinstance(item, LinkChange):
+                story.append(f"{item.state.value} {item.reason.partition(':')[0]}")
+                if "missing" in item.reason:
+                    moved.set()
+            elif isinstance(item, DeviceBlock) and moved.is_set():
+                healed.set()
+            elif isinstance(item, DeviceBlock):
+                pulled.set()
+
+        def transport() -> SerialPort:
+            return SerialPort(SerialPortSettings(port="usb:0403:6001:A1", roots=tree.roots), clock)
+
+        pulled = asyncio.Event()
+        decoder = NoninDecoder(NoninSettings(sensor="finger"))
+        sensor = Sensor(SensorSettings(sensor="finger"), transport, decoder, clock, Random(1))
+        with SerialDevice(nonin()) as here, SerialDevice(nonin()) as there:
+            tree.plug("ttyUSB0", FTDI, serial="A1", socket="1-1", target=here.path)
+            running = asyncio.create_task(sensor.run(sink))
+            await pulled.wait()
+            here.unplug()
+            tree.unplug("ttyUSB0")
+            await moved.wait()
+            tree.plug("ttyUSB5", FTDI, serial="A1", socket="1-3", target=there.path)
+            await healed.wait()
+            running.cancel()
+            await asyncio.gather(running, return_exceptions=True)
+
+    run(scenario())
+
+    assert story == [
+        "connecting usb",
+        "connected usb",
+        "lost disconnected",
+        "lost missing",
+        "connected usb",
+        "stopped stopped",
+    ]
 
 
 def test_link_that_leads_to_another_device_after_a_replug_is_followed(tree, tmp_path):

@@ -47,17 +47,15 @@ class SerialDevice:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._ended.set()
-        self._thread.join()
         self.unplug()
 
     def unplug(self) -> None:
         """Pull the cable."""
-        for end in (self._slave, self._master):
-            try:
-                os.close(end)
-            except OSError:  # pulled already
-                continue
+        if not self._ended.is_set():
+            self._ended.set()
+            self._thread.join()
+            os.close(self._slave)
+            os.close(self._master)
 
     def _live(self) -> None:
         while not self._ended.wait(_STEP_S):
