@@ -70,6 +70,8 @@ class CytonSettings:
     """Gain of every channel: the board's default after a reset."""
     ecg_channels: tuple[int, ...] = (1, 2, 3, 4, 5, 6, 7, 8)
     """Channels, 1 to 8, that have ECG electrodes; the others are passed on as channels of another kind."""
+    streams: tuple[str, ...] = ()
+    """Streams to pass on, of ``ecg``, ``acceleration``; empty for all."""
     block_samples: int = 25
     """Samples in one block: a tenth of a second."""
     max_stall_s: float = 60.0
@@ -157,6 +159,7 @@ class CytonDecoder(DeviceDecoder):
             self._judge,
             report_period_frames=round(RATE_HZ),
             max_stall_s=settings.max_stall_s,
+            streams=settings.streams,
             agreeing_frames=1,
         )
         self._settings = settings

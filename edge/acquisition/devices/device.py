@@ -50,6 +50,8 @@ class DeviceDecoder(ABC):
         Longest pause between two frames that is no gap.
     agreeing_frames : int
         How many frames must say the same before a change is told.
+    streams : tuple of str
+        Streams to pass on, by name; empty for all.
     """
 
     def __init__(
@@ -60,8 +62,10 @@ class DeviceDecoder(ABC):
         report_period_frames: int,
         max_stall_s: float,
         agreeing_frames: int = AGREEING_FRAMES,
+        streams: tuple[str, ...] = (),
     ) -> None:
         self._sensor = sensor
+        self._wanted_streams = streams
         self._max_stall_s = max_stall_s
         self._scanner = FrameScanner(judge)
         self._reports = Reports(sensor, report_period_frames, agreeing_frames=agreeing_frames)
@@ -86,7 +90,7 @@ class DeviceDecoder(ABC):
 
     def push(self, item: Chunk) -> list[DeviceItem]:
         """Return what `item` completed, in stream order."""
-        return self._take(self._scanner.push(item))
+        return self._wanted(self._take(self._scanner.push(item)))
 
     def flush(self) -> list[DeviceItem]:
         """Return what is left at the end of the link: the last samples, and half a frame as dropped."""
@@ -94,7 +98,7 @@ class DeviceDecoder(ABC):
         out += self._finish()
         for stream in self._streams:
             out += stream.close()
-        return out
+        return self._wanted(out)
 
     def reset(self, reason: str) -> None:  # noqa: ARG002  one shape for all stages
         """Forget the device: the link ended."""
@@ -138,6 +142,21 @@ class DeviceDecoder(ABC):
                 out += self._frame(item)
         return out
 
+    def _wanted(self, items: list[DeviceItem]) -> list[DeviceItem]:
+        """Leave out what concerns streams that nobody wants: an open ECG input is no trouble where only light is used."""
+        if not self._wanted_streams:
+            return items
+        return [
+            item
+            for item in items
+            if not isinstance(item, DeviceBlock | Gap | SensorStatus)
+            or item.stream is None
+            or self._is_wanted(item.stream)
+        ]
+
+    def _is_wanted(self, stream: str) -> bool:
+        return not self._wanted_streams or stream in self._wanted_streams
+
     def _note_frame(self, frame: RawFrame) -> list[DeviceItem]:
         """Count a frame, and return what is known to be missing before it."""
         out: list[DeviceItem] = []
@@ -171,7 +190,9 @@ class DeviceDecoder(ABC):
 
     def _identity(self, model: str, at_ns: int, *, firmware: str = "", boot_id: int = 0) -> SensorIdentity:
         """Return who the device is; none of them tells a serial number."""
-        streams: tuple[StreamInfo, ...] = tuple(stream.info for stream in self._streams)
+        streams: tuple[StreamInfo, ...] = tuple(
+            stream.info for stream in self._streams if self._is_wanted(stream.info.name)
+        )
         return SensorIdentity(
             sensor=self._sensor,
             device_id="",

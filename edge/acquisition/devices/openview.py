@@ -71,6 +71,8 @@ class OpenViewSettings:
     """Size of one count of the ECG; None for that of the board's converter as its firmware sets it."""
     is_red_first: bool = False
     """Whether a 20-byte payload has red before infrared, as older Arduino sketches send it."""
+    streams: tuple[str, ...] = ()
+    """Streams to pass on, of ``ecg``, ``respiration``, ``ppg``; empty for all."""
     block_samples: int = 16
     """Samples in one block: an eighth of a second."""
     max_stall_s: float = MAX_STALL_S
@@ -91,7 +93,13 @@ class OpenViewDecoder(DeviceDecoder):
     """Bytes in the OpenView format to ECG, respiration, red and infrared light, and the device's values."""
 
     def __init__(self, settings: OpenViewSettings) -> None:
-        super().__init__(settings.sensor, judge, report_period_frames=_REPORT_FRAMES, max_stall_s=settings.max_stall_s)
+        super().__init__(
+            settings.sensor,
+            judge,
+            report_period_frames=_REPORT_FRAMES,
+            max_stall_s=settings.max_stall_s,
+            streams=settings.streams,
+        )
         self._settings = settings
         self._layout: Layout | None = None
         self._n_other_layout = 0

@@ -236,6 +236,19 @@ def test_old_impedance_is_held_and_not_for_long(decoder):
     assert len(breathing) <= 44
 
 
+def test_streams_that_nobody_wants_are_left_out():
+    """An open ECG input is no trouble where the board is used as an oximeter; its values stay."""
+    decoder = OpenViewDecoder(OpenViewSettings(sensor="board", streams=("ppg",)))
+
+    heard = hear_in_time(decoder, [sample(0)] * 300 + [b""] * 300 + [sample(0)] * 20, rate_hz=128)
+
+    assert {item.stream for item in heard.blocks} == {"ppg"}
+    assert {item.stream for item in heard.statuses} == {"ppg"}
+    assert {item.stream for item in heard.gaps} == {"ppg"}
+    assert [info.name for info in heard.identities[0].streams] == ["ppg"]
+    assert heard.values("spo2_pct")
+
+
 # --- silence --------------------------------------------------------------------------------------------
 
 
