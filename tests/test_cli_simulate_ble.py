@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import shutil
@@ -156,6 +157,48 @@ def test_another_bumble_program_connects_over_a_transport(tmp_path):
     assert said == f"on the air through tcp-server:127.0.0.1:{port}:"
     assert host.stdout.startswith("C1:5E:7E:00:00:01"), host.stderr
     assert (code, err) == (0, "")
+
+
+def test_a_wearable_goes_on_the_air_with_a_controller_at_the_other_end():
+    """As with a dongle: the transport leads to a Bluetooth controller, here bumble's own in another process's place."""
+    has_everything()
+    from bleak import BleakClient, BleakScanner
+    from bumble.controller import Controller
+    from bumble.device import Device
+    from bumble.hci import Address
+    from bumble.link import LocalLink
+    from bumble.transport import open_transport
+
+    from firmware_bridge.virtual.ble.backend import make_backend
+
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+
+    async def look():
+        link = LocalLink()
+        async with await open_transport(f"tcp-server:127.0.0.1:{port}") as transport:
+            Controller("dongle", host_source=transport.source, host_sink=transport.sink, link=link)
+            radio = Controller("central", link=link)
+            central = Device.with_hci("central", Address("F0:F1:F2:F3:F4:F5"), radio, radio)
+            await central.power_on()
+            client_class, scanner_class = make_backend(central)
+            arguments = ("--ble", "--kind", "all", "--transport", f"tcp-client:127.0.0.1:{port}")
+            with Simulate(*arguments) as simulator:
+                said = await asyncio.to_thread(simulator.line)
+                device = await BleakScanner.find_device_by_address("C8:5E:7E:00:00:01", backend=scanner_class)
+                async with BleakClient(device, backend=client_class) as client:
+                    level = await client.read_gatt_char("00002a19-0000-1000-8000-00805f9b34fb")
+                ended = await asyncio.to_thread(simulator.interrupt)
+            transport.server.close()  # bumble's own closing leaves the port open
+            return said, level[0], ended
+
+    said, level, (code, out, err) = asyncio.run(look())
+
+    assert said.startswith("on the air through tcp-client:")
+    assert level == 87
+    assert (code, err) == (0, "")
+    assert "1 links" in out
 
 
 @pytest.mark.parametrize(

@@ -21,7 +21,7 @@ from contextlib import asynccontextmanager
 from bumble import hci
 from bumble.core import BaseBumbleError
 from bumble.transport import open_transport
-from bumble.transport.common import TransportSpecError
+from bumble.transport.common import Transport, TransportSpecError
 
 from edge.acquisition.transport import Remedy
 from edge.clock import Clock
@@ -37,6 +37,7 @@ _log = logging.getLogger(__name__)
 
 OFFERED = ("tcp-server", "ws-server", "pty", "vhci")
 """Transports at whose other end a host waits for a controller; at that of all others a controller waits for a host."""
+GUEST_ADDRESS = "C0:C1:C2:C3:C4:C7"
 _LOOK_S = 0.1
 _POWER_ON_S = 10.0
 
@@ -115,18 +116,12 @@ async def serve_on_transport(
             reason=TransportFault.OTHER,
             hint="give one --kind (all is one wearable with everything), or take --bluez",
         )
-    try:
-        opened = await open_transport(transport)
-    except (OSError, ValueError, BaseBumbleError, TransportSpecError, ImportError) as error:
-        raise TransportError(
-            f"cannot open the transport {transport}: {str(error) or type(error).__name__}",
-            reason=TransportFault.MISSING,
-            hint="usb:0 is the first Bluetooth dongle and needs the right to open it; see bumble's list of transports",
-        ) from error
-    async with opened:
+    async with _opened(transport) as opened:
         if is_offered:
             air = VirtualAir()
-            AirController("guest", host_source=opened.source, host_sink=opened.sink, link=air.link)
+            AirController(
+                "guest", host_source=opened.source, host_sink=opened.sink, link=air.link, public_address=GUEST_ADDRESS
+            )
             wearables = [_in_air(each, scenario, clock, air) for each in settings]
         else:
             (only,) = settings
@@ -136,6 +131,25 @@ async def serve_on_transport(
             ready(wearables, transport)
             await _until_over(wearables, scenario, stop)
     return wearables
+
+
+@asynccontextmanager
+async def _opened(name: str) -> AsyncIterator[Transport]:
+    try:
+        transport = await open_transport(name)
+    except (OSError, ValueError, BaseBumbleError, TransportSpecError, ImportError) as error:
+        raise TransportError(
+            f"cannot open the transport {name}: {str(error) or type(error).__name__}",
+            reason=TransportFault.MISSING,
+            hint="usb:0 is the first Bluetooth dongle and needs the right to open it; see bumble's list of transports",
+        ) from error
+    try:
+        async with transport:
+            yield transport
+    finally:
+        server = getattr(transport, "server", None)
+        if server is not None:  # bumble's own closing leaves the port open
+            server.close()
 
 
 def _in_air(settings: WearableSettings, scenario: Scenario, clock: Clock, air: VirtualAir) -> Wearable:
