@@ -77,7 +77,7 @@ def calls_of(prefix: str, program: Path) -> dict[str, set[str]]:
 def deepest(calls: dict[str, set[str]], frames: dict[str, int], name: str, above: tuple[str, ...] = ()) -> int:
     """Return the stack of the deepest chain of calls from `name` on."""
     below = [deepest(calls, frames, each, (*above, name)) for each in calls.get(name, ()) if each not in {*above, name}]
-    return frames.get(name.split(".")[0], 0) + max(below, default=0)
+    return frames.get(name.split(".", maxsplit=1)[0], 0) + max(below, default=0)
 
 
 def table_of(target: str, folder: Path) -> list[str]:

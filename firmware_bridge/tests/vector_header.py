@@ -21,7 +21,9 @@ def main() -> None:
     stuffing = json.loads((VECTORS / "cobs.json").read_text())
     for k, vector in enumerate(stuffing):
         out += [array(f"PLAIN_{k}", vector["plain"]), array(f"STUFFED_{k}", vector["stuffed"])]
-    out.append("static const struct { const uint8_t *plain; size_t n_plain; const uint8_t *stuffed; size_t n_stuffed; }")
+    out.append(
+        "static const struct { const uint8_t *plain; size_t n_plain; const uint8_t *stuffed; size_t n_stuffed; }"
+    )
     rows = (
         f"  {{PLAIN_{k}, {len(vector['plain']) // 2}u, STUFFED_{k}, {len(vector['stuffed']) // 2}u}},"
         for k, vector in enumerate(stuffing)
