@@ -14,19 +14,24 @@ import logging
 import uuid
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
+from pathlib import Path
 from random import Random
+from typing import get_args
 
 from edge.alarm_memory import recall, remember
 from edge.alert_keeper import AlertKeeper
 from edge.alert_watch import AlertWatch
 from edge.assembly import pipeline_settings
+from edge.bluetooth import Bluetooth
 from edge.clock import NS_PER_S, Clock
+from edge.conditioning.timeline import TimelineEstimate
 from edge.config_sections import Config
 from edge.delivery import Delivery
 from edge.drivers import AttachedSensor, attached
 from edge.errors import OutboxError
 from edge.gateway_alarms import GatewayAlarms
 from edge.health import birth_sensors, health_metrics
+from edge.links_keeper import keep_links
 from edge.messages import (
     Alert,
     AlertState,
@@ -35,11 +40,8 @@ from edge.messages import (
     DeviceBlock,
     Gap,
     Json,
-    LinkChange,
     Reading,
-    SampleBlock,
     SensorIdentity,
-    SensorStatus,
 )
 from edge.model_assembly import ModelsInUse, models_in_use
 from edge.model_demands import model_store
@@ -59,7 +61,7 @@ _STOP_AT_MOST_S = 10.0
 HEALTH_S = 60.0
 """How often health is published; it expires after twice this (contract)."""
 
-_FOR_THE_PIPELINE = (DeviceBlock, SampleBlock, Gap, Reading, SensorStatus, LinkChange, Corrupt, SensorIdentity)
+_FOR_THE_PIPELINE = get_args(SensorItem)
 
 
 class Bed:
@@ -100,6 +102,7 @@ class Bed:
         self._watch = watch
         self.state = BedState(subject or "unassigned")
         self.identities: dict[str, SensorIdentity] = {}
+        self.batteries_pct: dict[str, float | None] = {}
         self.n_corrupt = 0
         self.n_lost_samples = 0
         self._pipeline = pipeline
@@ -151,6 +154,8 @@ class Bed:
         """Run one message of a sensor through the pipeline and hand on what it led to."""
         if isinstance(item, SensorIdentity):
             self.identities[item.sensor] = item
+        elif isinstance(item, Reading) and item.measure == "battery_pct":
+            self.batteries_pct[item.sensor] = item.value
         self._settle(self._pipeline.push(item))
 
     def tick(self, clock: Clock) -> None:
@@ -166,6 +171,10 @@ class Bed:
         """Raise what the gateway's own store has to tell."""
         for condition in self._gateway_alarms.notice(notice, at_ns):
             self._settle(self._pipeline.claim(condition))
+
+    def clocks(self) -> dict[tuple[str, str], TimelineEstimate]:
+        """Return what is known of the clocks of the sensors, by sensor and stream."""
+        return self._pipeline.clocks()
 
     def advance(self, now_ns: int) -> None:
         """Move the time line to `now_ns`."""
@@ -221,6 +230,8 @@ class Runtime:
         Told everything that any bed finds.
     random : Random
         Jitter.
+    bluetooth : Bluetooth, optional
+        The radios; this machine's by default.
     drain_patience_s : float
         On stopping: real seconds without any confirmation after which the rest is left on disk.
     """
@@ -233,6 +244,7 @@ class Runtime:
         *,
         on_finding: Callable[[Finding], None] = lambda _: None,
         random: Random | None = None,
+        bluetooth: Bluetooth | None = None,
         drain_patience_s: float = 1.0,
     ) -> None:
         self._config = config
@@ -252,6 +264,7 @@ class Runtime:
             rolled_back=starts.rolled_back,
         )
         self._alert_keeper = AlertKeeper(config)
+        self._bluetooth = bluetooth or Bluetooth(clock)
         settings = pipeline_settings(config, self.models)
 
         def bed(subject: str | None, name: str) -> Bed:
@@ -271,7 +284,7 @@ class Runtime:
             for sensor in config.sensor
             if config.subject_of(sensor.id) is None
         }
-        self.sensors = tuple(attached(section, clock, self._random) for section in config.sensor)
+        self.sensors = tuple(attached(section, clock, self._random, self._bluetooth) for section in config.sensor)
 
     def bed_of(self, sensor: str) -> Bed:
         """Return where the data of `sensor` goes."""
@@ -312,11 +325,14 @@ class Runtime:
             ]
             working.append(tasks.create_task(self._tick(), name="tick"))
             working.append(tasks.create_task(self._report_health(), name="health"))
+            keeping = keep_links(self, Path(self._config.outbox.path), self._clock)
+            working.append(tasks.create_task(keeping, name="links"))
             working.append(tasks.create_task(self.model_service.run(), name="models"))
             await stop.wait()
             for task in working:
                 task.cancel()
             await asyncio.gather(*working, return_exceptions=True)
+            await self._bluetooth.close()
             await asyncio.to_thread(self.model_service.stop)  # before the pipelines end: the last answers count
             for bed in self.all_beds():
                 bed.finish()

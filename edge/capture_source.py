@@ -19,6 +19,7 @@ from edge.messages import (
     DeviceBlock,
     Gap,
     Reading,
+    RrIntervals,
     SensorIdentity,
     SensorStatus,
     StreamInfo,
@@ -27,7 +28,11 @@ from edge.messages import (
 
 _READ_BYTES = 1 << 16
 
-CaptureItem = DeviceBlock | Reading | SensorStatus | SensorIdentity | Gap | Corrupt | Tick
+CaptureItem = DeviceBlock | Reading | RrIntervals | SensorStatus | SensorIdentity | Gap | Corrupt | Tick
+
+_ITEMS = (DeviceBlock, Reading, RrIntervals, SensorStatus, SensorIdentity, Gap, Corrupt)
+_MILLISECONDS = StreamInfo(name="", channels=(), nominal_rate_hz=1000.0)
+"""Stands for the stream of a sensor that sends values only: annotations then count milliseconds."""
 
 
 def is_capture(path: Path) -> bool:
@@ -48,6 +53,7 @@ class _Survey:
     """What the first reading found."""
 
     streams: tuple[StreamInfo, ...]
+    has_values: bool
     duration_s: float
     n_dropped_bytes: int
 
@@ -82,10 +88,10 @@ class CaptureSource:
             )
         self._driver = header.driver
         self._survey = self._surveyed()
-        if not self._survey.streams:
+        if not self._survey.streams and not self._survey.has_values:
             raise RecordingError(
-                f"{path}: no sensor introduced itself in this capture",
-                hint="begin the capture before the sensor connects, so that its hello is in it",
+                f"{path}: nothing in this capture that its driver {self._driver!r} can read",
+                hint="begin the capture before the sensor connects, so that its hello or its answers are in it",
             )
 
     @property
@@ -124,7 +130,7 @@ class CaptureSource:
         decoder = self._decoder()
         for record in self._records(Counter()):
             for item in decoder.push(_chunk(record)):
-                if isinstance(item, DeviceBlock | Reading | SensorStatus | SensorIdentity | Gap | Corrupt):
+                if isinstance(item, _ITEMS):
                     yield item
             yield Tick(at_ns=record.offset_ns)
 
@@ -134,11 +140,14 @@ class CaptureSource:
 
     @property
     def _counted(self) -> StreamInfo:
-        return next((each for each in self._survey.streams if each.name == "ecg"), self._survey.streams[0])
+        streams = self._survey.streams or (_MILLISECONDS,)
+        return next((each for each in streams if each.name == "ecg"), streams[0])
 
     def _surveyed(self) -> _Survey:
         decoder = self._decoder()
         streams: tuple[StreamInfo, ...] = ()
+        seen: dict[str, DeviceBlock] = {}
+        has_values = False
         dropped: Counter[str] = Counter()
         last_ns = 0
         for record in self._records(dropped):
@@ -146,7 +155,17 @@ class CaptureSource:
             for item in decoder.push(_chunk(record)):
                 if isinstance(item, SensorIdentity):
                     streams = item.streams
-        return _Survey(streams=streams, duration_s=last_ns / 1e9, n_dropped_bytes=dropped.total())
+                elif isinstance(item, DeviceBlock):
+                    seen.setdefault(item.stream, item)
+                has_values = has_values or isinstance(item, Reading | RrIntervals)
+        # A device that never introduces itself is known by what it sends.
+        streams = streams or tuple(
+            StreamInfo(name=name, channels=block.channels, nominal_rate_hz=block.nominal_rate_hz)
+            for name, block in seen.items()
+        )
+        return _Survey(
+            streams=streams, has_values=has_values, duration_s=last_ns / 1e9, n_dropped_bytes=dropped.total()
+        )
 
     def _records(self, dropped: Counter[str]) -> Iterator[CaptureRecord]:
         """Yield the captured chunks; bytes that are none are added to `dropped`."""

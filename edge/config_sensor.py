@@ -26,6 +26,7 @@ BleDriver = Literal[
 Driver = SerialDriver | BleDriver
 """Names of `edge.drivers`."""
 SERIAL_DRIVERS: frozenset[str] = frozenset(get_args(SerialDriver))
+POLAR_STREAMS = ("ecg", "ppg", "acc", "ppi", "gyro", "magnetometer")
 _ADDRESS = re.compile(r"[0-9A-Fa-f]{2}(:[0-9A-Fa-f]{2}){5}")
 
 
@@ -53,6 +54,9 @@ class Sensor:
     """Whether to bond with a Bluetooth sensor.  Default: most wearables give their data without."""
     streams: Annotated[tuple[Name, ...], Field(examples=[["ecg"]])] = ()
     """Streams to use, by name; none given means all that the sensor offers."""
+    occasional: Annotated[bool | None, Field(examples=[False])] = None
+    """Whether it is switched on for each measurement, so that being away is normal and no alarm; none means the
+    driver's own: cuffs, scales and glucose meters are."""
     max_silence_s: Annotated[Positive | None, Field(examples=[5.0])] = None
     """Seconds without data after which the link counts as silent; none means the driver's own, see docs/sensors.md.  For
     waveforms that is 5 s: ten times the longest pause between two notifications of common sensors, 0.56 s (Polar H10, 73
@@ -75,6 +79,9 @@ class Sensor:
             raise ValueError(f"expected no address for the serial driver {self.driver!r}, got {self.address!r}")
         if self.address != "auto" and _ADDRESS.fullmatch(self.address) is None:
             raise ValueError(f"expected address = auto or AA:BB:CC:DD:EE:FF, got {self.address!r}")
+        unknown = [name for name in self.streams if self.driver == "polar_pmd" and name not in POLAR_STREAMS]
+        if unknown:
+            raise ValueError(f"expected streams of {', '.join(POLAR_STREAMS)}, got {unknown[0]!r}")
         pairs = self.spo2_calibration
         is_falling = all(one[0] < other[0] and one[1] > other[1] for one, other in itertools.pairwise(pairs))
         is_in_range = all(ratio >= 0 and 0 <= spo2_pct <= 100 for ratio, spo2_pct in pairs)

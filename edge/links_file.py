@@ -5,7 +5,7 @@ seconds, is never half there, and is not forced to the disk, since after a power
 
 ::
 
-    service   write_links(links_path(outbox), [LinkView(...), ...], clock.wall_ns())     # every 2 s and on a change
+    service   write_links(links_path(outbox), [LinkView(...), ...], clock.wall_ns())     # every 10 s and on a change
     command   file = read_links(links_path(outbox)); file.is_current(clock.wall_ns())
 """
 
@@ -25,8 +25,8 @@ from edge.errors import EdgeError
 
 LINKS_FILE = "links.json"
 """Name of the file beside the outbox's database."""
-MAX_AGE_S = 10.0
-"""Older than this nobody keeps the file any more: five times the interval at which the service writes it."""
+MAX_AGE_S = 30.0
+"""Older than this nobody keeps the file any more: three times the interval at which the service writes it."""
 _MAX_BYTES = 1 << 20  # a thousand sensors; whatever is larger is not ours
 
 

@@ -10,7 +10,7 @@
                                                              │ (all of it, and the raw blocks)
                                                              ▼
                                 Body: breathing rate, pulse transit, pulse rate in motion ─▶ Estimate
-    Reading, SensorStatus, LinkChange, Corrupt, Tick (one a second of the time line)
+    Reading, RrIntervals, SensorStatus, LinkChange, Corrupt, Tick (one a second of the time line)
     Beat, Prediction ─▶ BeatClasses ─▶ ClassifiedBeat         │
                                                              ▼
                                      VitalsStage ─▶ Vitals ─▶ LimitMonitor ─▶ Condition ─┐
@@ -32,7 +32,8 @@ from typing import TypeVar
 from edge.body import Body, BodySettings
 from edge.clock import NS_PER_S
 from edge.conditioning.reblock import Reblock, ReblockSettings
-from edge.conditioning.timeline import Timeline, TimelineSettings
+from edge.conditioning.timeline import Timeline, TimelineEstimate, TimelineSettings
+from edge.features.device_intervals import DeviceIntervals, DeviceIntervalsSettings
 from edge.features.vitals import VitalsSettings, VitalsStage
 from edge.inference.window_stage import WindowStage
 from edge.messages import (
@@ -53,6 +54,7 @@ from edge.messages import (
     Quality,
     Reading,
     RhythmChange,
+    RrIntervals,
     SampleBlock,
     SensorIdentity,
     SensorStatus,
@@ -76,7 +78,9 @@ Item = TypeVar("Item")
 
 _FOR_THE_VITALS = (Beat, ClassifiedBeat, Quality, Estimate, Reading, Gap, SensorStatus, LinkChange, Tick)
 
-SensorItem = DeviceBlock | SampleBlock | Gap | Reading | SensorStatus | LinkChange | Corrupt | SensorIdentity
+SensorItem = (
+    DeviceBlock | SampleBlock | Gap | Reading | RrIntervals | SensorStatus | LinkChange | Corrupt | SensorIdentity
+)
 """What a sensor or a recording gives the pipeline."""
 
 Finding = (
@@ -115,6 +119,7 @@ class PipelineSettings:
     signal: SignalChainSettings = field(default_factory=SignalChainSettings)
     traits: Mapping[str, SensorTraits] = field(default_factory=dict)
     """What the configuration knows of a sensor, by its name."""
+    device_intervals: DeviceIntervalsSettings = field(default_factory=DeviceIntervalsSettings)
     body: BodySettings = field(default_factory=BodySettings)
     vitals: VitalsSettings = field(default_factory=VitalsSettings)
     limits: LimitSettings = field(default_factory=LimitSettings)
@@ -160,6 +165,7 @@ class Pipeline:
         self._settings = settings
         self._make_classifiers = make_classifiers
         self._streams: dict[tuple[str, str], _Stream] = {}
+        self._device_intervals = DeviceIntervals(settings.device_intervals)
         self._body = Body(settings.body)
         self._vitals = VitalsStage(settings.vitals)
         self._limits = LimitMonitor(settings.limits)
@@ -177,6 +183,10 @@ class Pipeline:
         """Return the latest revision of every open alert: what `restore` takes after a restart."""
         return self._alarms.snapshot()
 
+    def clocks(self) -> dict[tuple[str, str], TimelineEstimate]:
+        """Return what is known of the clock of every stream that came, by sensor and stream."""
+        return {key: stream.timeline.estimate for key, stream in self._streams.items()}
+
     def push(self, item: SensorItem) -> list[Finding]:
         """Return what one message of a sensor led to, oldest first."""
         match item:
@@ -188,6 +198,8 @@ class Pipeline:
                 # The sensor announced it: the time line must not announce the same hole again.
                 self._stream(item).timeline.reset(item.reason)
                 return self._gap(item)
+            case RrIntervals():
+                return self._each(self._assess, self._device_intervals.push(item))
             case _:
                 return self._assess(item)
 

@@ -80,7 +80,7 @@ def test_a_capture_without_a_hello_is_refused_with_what_to_do(tmp_path):
     with RawCaptureWriter(path, sensor="bed", link="pty", clock=ManualClock()) as writer:
         writer.write(Chunk(data=decoder_side.advance(10_200_000_000), received_at_ns=0))
 
-    with pytest.raises(RecordingError, match="no sensor introduced itself") as caught:
+    with pytest.raises(RecordingError, match="nothing in this capture that its driver") as caught:
         CaptureSource(path)
 
     assert "hello" in caught.value.hint

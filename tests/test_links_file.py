@@ -130,13 +130,13 @@ def test_number_that_is_none_is_written_as_absent(tmp_path):
 
 
 def test_age_tells_whether_a_service_keeps_the_file(tmp_path):
-    """Ten seconds are five missed writings."""
+    """Half a minute is three missed writings."""
     write_links(tmp_path / "l", [], NOW_NS)
     file = read_links(tmp_path / "l")
 
-    assert file.is_current(NOW_NS + 9 * S)
-    assert not file.is_current(NOW_NS + 11 * S)
-    assert file.age_s(NOW_NS + 11 * S) == 11
+    assert file.is_current(NOW_NS + 29 * S)
+    assert not file.is_current(NOW_NS + 31 * S)
+    assert file.age_s(NOW_NS + 31 * S) == 11
 
 
 def test_file_from_the_future_is_not_of_now(tmp_path):

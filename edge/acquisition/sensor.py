@@ -100,6 +100,7 @@ class Sensor(Generic[Item]):
             LadderSettings(max_silence_s=settings.max_silence_s, reconnect_after_s=settings.silence_limit_s)
         )
         self._is_late = False
+        self._data_at_ns: int | None = None
         self._sink: Callable[[Item | LinkChange | Corrupt], None] = lambda _: None
         self._link: LinkChange | None = None
         self._heard_at_ns: int | None = None  # last data, at first the opening; None while not open
@@ -116,6 +117,11 @@ class Sensor(Generic[Item]):
     def heard_at_ns(self) -> int | None:
         """When the last data came on this link, at first when it was opened; None while it is not open."""
         return self._heard_at_ns
+
+    @property
+    def data_at_ns(self) -> int | None:
+        """When the newest data came, on whichever link; None before the first."""
+        return self._data_at_ns
 
     @property
     def is_late(self) -> bool:
@@ -276,7 +282,7 @@ class Sensor(Generic[Item]):
     def _hear(self, chunk: Chunk) -> None:
         items = self._decoder.push(chunk)
         if any(isinstance(item, DeviceBlock | SampleBlock | Reading | RrIntervals) for item in items):
-            self._heard_at_ns = chunk.received_at_ns
+            self._heard_at_ns = self._data_at_ns = chunk.received_at_ns
             self._backoff.reset()
             self._ladder.heard()
             if self._is_in(LinkState.SILENT):

@@ -13,6 +13,7 @@ from random import Random
 from edge.acquisition.recording import CapturingTransport, RawCaptureWriter
 from edge.acquisition.sensor import Sensor
 from edge.acquisition.transport import Transport
+from edge.bluetooth import Bluetooth
 from edge.cli.options import add_config_options, add_json_option, loaded_config
 from edge.clock import SystemClock
 from edge.config import Config
@@ -56,6 +57,7 @@ async def record(config: Config, folder: Path) -> dict[str, int]:
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, stop.set)
     links: dict[str, Sensor[object]] = {}
+    bluetooth = Bluetooth(clock)
     writers: list[RawCaptureWriter] = []
     try:
         async with asyncio.TaskGroup() as tasks:
@@ -73,12 +75,13 @@ async def record(config: Config, folder: Path) -> dict[str, int]:
                 def through(transport: Transport, writer: RawCaptureWriter = writer) -> CapturingTransport:
                     return CapturingTransport(transport, writer)
 
-                links[section.id] = attached(section, clock, Random(), through=through).link
+                links[section.id] = attached(section, clock, Random(), bluetooth, through=through).link
                 jobs.append(tasks.create_task(links[section.id].run(lambda _: None), name=f"record-{section.id}"))
             await stop.wait()
             for job in jobs:
                 job.cancel()
     finally:
+        await bluetooth.close()
         for writer in writers:
             writer.close()
     return {sensor: link.counters.n_bytes for sensor, link in links.items()}

@@ -6,9 +6,11 @@ import asyncio
 import os
 import signal
 import sys
+from pathlib import Path
 
 import pytest
 
+from edge.links_file import links_path, read_links
 from edge.messages import Alert, AlertState, Gap
 from tests.fakes.bedside import bedside, config, fault, running_broker, step, story
 from tests.fakes.care_centre import CareCentre, Contract
@@ -199,3 +201,16 @@ def test_killed_service_is_said_to_be_offline(tmp_path):
     assert will.path == "$state"
     assert will.is_retained
     assert will.qos == 1
+
+
+def test_the_links_file_says_what_the_link_was_doing(night):
+    """What ``vitaledge sensors`` reads: the state, the pulled cable, and the measured clock of the sensor."""
+    gateway, _ = night
+
+    (view,) = read_links(links_path(Path(gateway.config.outbox.path))).links
+
+    assert (view.id, view.driver, view.state) == ("bed", "bridge_serial", "connected")
+    assert view.n_connects >= 2
+    assert view.data_age_s is not None
+    ecg = next(stream for stream in view.streams if stream.name == "ecg")
+    assert ecg.true_rate_hz == pytest.approx(ecg.nominal_rate_hz, rel=0.01)

@@ -105,6 +105,10 @@ class ProfileDecoder:
         """Return what to write on every connect: meters are asked for what they have stored."""
         return self._glucose.greeting()
 
+    def farewell(self) -> list[Outgoing]:
+        """Return nothing: these sensors rest by themselves when nobody is subscribed."""
+        return []
+
     def requests(self, now_ns: int) -> list[Outgoing]:
         """Return what is due at `now_ns`: the right time for a clock that is off, or the request for records again."""
         out = self._glucose.due(now_ns)
