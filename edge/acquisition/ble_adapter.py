@@ -208,7 +208,9 @@ class BleAdapter:
                 finally:
                     self._turn.release()
         except BaseException:
-            await disconnect(client, shortened(device.address))
+            # A connect that fails tidies up after itself, and bleak 3.1 hangs in disconnecting what never had a bus.
+            if client.is_connected:
+                await disconnect(client, shortened(device.address))
             raise
         return client
 
