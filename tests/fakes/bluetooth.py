@@ -29,7 +29,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import pytest
 
@@ -44,6 +44,8 @@ from firmware_bridge.virtual.ble.radio import VirtualAir
 from firmware_bridge.virtual.ble.wearable import Wearable
 
 PATIENCE_S = 20.0
+NEWS_S = 0.05
+"""Clients that a test left connected are given this time to hear that their links have ended, and to tidy up."""
 SYSTEM_BUS = "DBUS_SYSTEM_BUS_ADDRESS"
 
 
@@ -61,7 +63,6 @@ class Bluetooth:
     """For ``BleakClient(..., backend=...)``; None with `emulated_bluetooth`, where bleak finds its own."""
     scanner: type | None = None
     central: object = None
-    _late: list = field(default_factory=list)
 
     @property
     def wearable(self) -> Wearable:
@@ -94,6 +95,7 @@ async def emulated_bluetooth(wearables=(), clock=None, *, scenario="quiet", adap
             async with _started(made):
                 yield Bluetooth(wearables=made, air=air, address=bus.address, bluez=bluez)
         finally:
+            await asyncio.sleep(NEWS_S)
             await forget_bluez_manager()
             _restore(before)
             await bluez.close()

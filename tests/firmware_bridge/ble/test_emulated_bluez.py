@@ -382,6 +382,7 @@ def test_with_an_agent_a_bond_is_made_and_survives_a_reconnect():
             async with bleak.BleakClient(device) as client:
                 await client.pair()
                 shown = (await bus.objects())[device.details["path"]][DEVICE]
+            await bus.call("/org/bluez", "org.bluez.AgentManager1", "UnregisterAgent", "o", "/agent")
             async with bleak.BleakClient(device) as client:
                 return shown["Paired"], shown["Bonded"], bytes(await client.read_gatt_char(BATTERY))
 

@@ -10,9 +10,9 @@ import pytest
 
 from edge.acquisition.framing import Frame, FrameDecoder
 from edge.acquisition.gatt.plan import assigned
-from edge.acquisition.packets import Hello, SamplesPacket, decode_packet
+from edge.acquisition.packets import Hello, SamplesPacket, TimeRequest, TimeResponse, decode_packet, packet_line
 from edge.acquisition.transport import Remedy
-from edge.clock import SystemClock
+from edge.clock import ManualClock, SystemClock
 from edge.messages import Chunk
 from firmware_bridge.virtual.patient import VirtualPatient
 from firmware_bridge.virtual.scenario import Fault, FaultKind, Scenario
@@ -189,7 +189,9 @@ def test_the_bridge_speaks_our_protocol_in_pieces():
 
     async def act(env, host):
         await host.subscribe(FROM_SENSOR.lower())
-        await host.client.write_gatt_char(TO_SENSOR, b"\0", response=False)
+        request = packet_line(TimeRequest(host_ns=123_456_789), sequence=1)
+        for start in range(0, len(request), 7):
+            await host.client.write_gatt_char(TO_SENSOR, request[start : start + 7], response=False)
         got = host.got[FROM_SENSOR.lower()]
         await until(lambda: len(got) >= 150)
         return got, host.client.mtu_size
@@ -202,6 +204,7 @@ def test_the_bridge_speaks_our_protocol_in_pieces():
     assert mtu == 100
     assert max(len(value) for value in got) == mtu - 3
     assert {type(packet) for packet in packets} >= {Hello, SamplesPacket}
+    assert [packet.host_ns for packet in packets if isinstance(packet, TimeResponse)] == [123_456_789]
     assert sum(not isinstance(item, Frame) for item in items) <= 1  # the frame it came into
 
 
@@ -373,3 +376,36 @@ def test_the_scenario_drops_silences_stalls_and_refuses():
     assert code == 0x81
     assert n_before_silence <= 20
     assert n_more_links >= 2
+
+
+def test_late_values_do_not_overtake_each_other():
+    """Each is late by another time, and they come in the order in which they were made."""
+    jitter = Fault(kind=FaultKind.JITTER, at_s=0, duration_s=1000, parameters={"max_delay_s": 5.0})
+
+    async def act(env, host):
+        await host.subscribe(HEART_RATE)
+        await until(lambda: len(host.got[HEART_RATE]) >= 30)
+        return host.got[HEART_RATE], [(each.at_s, each.data) for each in env.wearable.sent]
+
+    got, sent = run(act, of(Kind.HEART_RATE_STRAP), scenario=Scenario.simple(faults=(jitter,)))
+
+    assert sent == sorted(sent, key=lambda each: each[0])
+    assert got == [data for _, data in sent][: len(got)]
+
+
+def test_a_clock_that_is_moved_by_hand_moves_the_sensor():
+    """Nothing is said while time stands still; five seconds are five values."""
+    clock = ManualClock()
+
+    async def story():
+        async with bumble_bluetooth([Kind.HEART_RATE_STRAP], clock) as env:
+            host = Host(env)
+            await host.connect()
+            await host.subscribe(HEART_RATE)
+            n_before = len(env.wearable.sent)
+            clock.advance(5.0)
+            await until(lambda: len(host.got[HEART_RATE]) >= 5)
+            await host.client.disconnect()
+            return n_before, len(env.wearable.sent)
+
+    assert asyncio.run(story()) == (0, 5)
