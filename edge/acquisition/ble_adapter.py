@@ -43,6 +43,7 @@ _FRESH_S = 10.0
 _CYCLE_PAUSE_S = 300.0
 """Between two power cycles: what one did not heal, the next will not, and every other sensor pays for it."""
 _CYCLE_PATIENCE_S = 30.0
+_DROP_PATIENCE_S = 3.0
 _UNKNOWN_RSSI_DBM = -127
 _GENERIC_ACCESS, _GENERIC_ATTRIBUTE = assigned(0x1800), assigned(0x1801)
 
@@ -211,6 +212,9 @@ class BleAdapter:
             # A connect that fails tidies up after itself, and bleak 3.1 hangs in disconnecting what never had a bus.
             if client.is_connected:
                 await disconnect(client, shortened(device.address))
+            elif self.bluez is not None:
+                with suppress(TransportError), as_transport_errors(self.describe(), is_connected=False):
+                    await to_the_end(self.bluez.drop(device.address), "ble-drop", _DROP_PATIENCE_S)
             raise
         return client
 

@@ -158,6 +158,13 @@ class Bluez:
             await self._call(bus, path.rsplit("/", 1)[0], _ADAPTER1, "RemoveDevice", "o", [path])
             return True
 
+    async def drop(self, address: str) -> None:
+        """End the link to the device at `address`, if there is one: a `Connect` given up may have come through."""
+        async with _connected() as bus:
+            path, device = await self._device(bus, address)
+            if device.get("Connected"):
+                await self._call(bus, path, _DEVICE1, "Disconnect")
+
     async def power_cycle(self) -> None:
         """Switch the adapter off, wait 2 s, and switch it on.
 
