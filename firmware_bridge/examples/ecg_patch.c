@@ -45,6 +45,10 @@ void ecg_patch_on_sample(ecg_patch_t *patch, uint32_t ticks, int32_t counts) {
   (void)fb_ring_push(&patch->ring, &sample); /* full: lost and counted, its number tells the host */
 }
 
+void ecg_patch_miss_sample(ecg_patch_t *patch) {
+  patch->n_converted++;
+}
+
 void ecg_patch_set_link(ecg_patch_t *patch, bool is_up) {
   fb_device_set_link(&patch->device, is_up);
 }

@@ -57,6 +57,9 @@ fb_status_t ecg_patch_begin(ecg_patch_t *patch, const fb_storage_t *storage, uin
 /*! Timer interrupt: one conversion, 12 bits. */
 void ecg_patch_on_sample(ecg_patch_t *patch, uint32_t ticks, int32_t counts);
 
+/*! Timer interrupt where the conversion could not be read: it is counted, so that the host sees it as lost (R11). */
+void ecg_patch_miss_sample(ecg_patch_t *patch);
+
 /*! Main loop: the link came or went; calling it with no change does nothing. */
 void ecg_patch_set_link(ecg_patch_t *patch, bool is_up);
 

@@ -79,6 +79,14 @@ void heart_rate_watch_on_acceleration(heart_rate_watch_t *watch, uint32_t ticks,
   (void)fb_ring_push(&watch->rings[ACCELERATION], &sample);
 }
 
+void heart_rate_watch_miss_light(heart_rate_watch_t *watch) {
+  watch->n_converted[LIGHT]++;
+}
+
+void heart_rate_watch_miss_acceleration(heart_rate_watch_t *watch) {
+  watch->n_converted[ACCELERATION]++;
+}
+
 /* ---- pulse ---- */
 
 static void note_beat(watch_pulse_t *pulse, uint32_t ticks) {

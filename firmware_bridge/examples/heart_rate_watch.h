@@ -69,6 +69,11 @@ void heart_rate_watch_on_light(heart_rate_watch_t *watch, uint32_t ticks, int32_
 /*! Acceleration interrupt: x, y, z in 1/4096 of standard gravity. */
 void heart_rate_watch_on_acceleration(heart_rate_watch_t *watch, uint32_t ticks, const int16_t counts[3]);
 
+/*! The same interrupts where the conversion could not be read: it is counted, so that the host sees it as lost (R11). */
+void heart_rate_watch_miss_light(heart_rate_watch_t *watch);
+/*! @copydoc heart_rate_watch_miss_light */
+void heart_rate_watch_miss_acceleration(heart_rate_watch_t *watch);
+
 /*! Main loop: samples, readings, the host's questions. */
 void heart_rate_watch_step(heart_rate_watch_t *watch);
 

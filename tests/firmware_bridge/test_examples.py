@@ -175,3 +175,48 @@ def test_the_patch_fills_what_a_lost_link_left_open(built, tmp_path):
         for number in range(block.sequence, block.sequence + len(block.values))
     )
     assert taken == list(range(taken[0], taken[0] + len(taken)))
+
+
+STANDINS = Path(__file__).parents[1] / "fakes" / "board_headers"
+
+
+@pytest.mark.parametrize(
+    ("board", "source", "compiler"),
+    [
+        ("arduino", "arduino/examples/BedsideEcg/BedsideEcg.ino", ("c++", "-x", "c++", "-include", "Arduino.h")),
+        ("zephyr", "zephyr/samples/heart_rate_watch/src/main.c", ("cc", "-std=c11", "-Wno-missing-field-initializers")),
+        ("esp_idf", "esp_idf/ecg_patch/main/main.c", ("cc", "-std=gnu17", "-Wno-missing-field-initializers")),
+    ],
+)
+def test_a_compiler_reads_every_port(board, source, compiler):
+    """Against stand-ins for the vendor's headers, with every warning an error; no port has run on hardware."""
+    if not shutil.which(compiler[0]):
+        pytest.skip(f"needs {compiler[0]}")
+    folders = (STANDINS / board, FIRMWARE / "include", FIRMWARE / "examples")
+
+    done = subprocess.run(
+        [
+            *(*compiler, "-fsyntax-only", "-Wall", "-Wextra", "-Werror"),
+            *(f"-I{folder}" for folder in folders),
+            FIRMWARE / "ports" / source,
+        ],
+        check=False,
+        capture_output=True,
+        text=True,
+    )
+
+    assert done.returncode == 0, done.stderr
+
+
+def test_the_arduino_library_compiles_as_it_is_packed(tmp_path):
+    """Every C file of the packed library compiles from its one folder, as the Arduino IDE does it."""
+    subprocess.run(["make", "-s", "-C", FIRMWARE / "examples", "arduino", f"ARDUINO={tmp_path}"], check=True)
+
+    sources = sorted((tmp_path / "src").glob("*.c"))
+    subprocess.run(
+        ["cc", "-std=gnu11", "-Wall", "-Werror", "-fsyntax-only", f"-I{tmp_path / 'src'}", *sources], check=True
+    )
+
+    assert {"fb_device.c", "bedside_ecg.c", "ads1292r.c"} <= {source.name for source in sources}
+    assert (tmp_path / "library.properties").exists()
+    assert (tmp_path / "examples" / "BedsideEcg" / "BedsideEcg.ino").exists()

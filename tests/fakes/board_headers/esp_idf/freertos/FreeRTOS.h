@@ -1,0 +1,4 @@
+/* A stand-in with as much of the vendor API as the port calls, so that a compiler reads the port; declares, does nothing. */
+#pragma once
+#include <stdint.h>
+#define pdMS_TO_TICKS(ms) ((uint32_t)(ms))

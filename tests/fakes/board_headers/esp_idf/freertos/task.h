@@ -1,0 +1,4 @@
+/* A stand-in with as much of the vendor API as the port calls, so that a compiler reads the port; declares, does nothing. */
+#pragma once
+#include <stdint.h>
+void vTaskDelay(uint32_t ticks);
