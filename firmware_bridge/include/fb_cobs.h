@@ -63,10 +63,12 @@ typedef struct {
 fb_status_t fb_cobs_writer_init(fb_cobs_writer_t *writer, uint8_t *buffer, size_t capacity, fb_write_t write,
                                 void *context);
 
-/*! Begin anew with a delimiter.  What was begun before is dropped; if a sink has seen part of it, this delimiter ends it. */
+/*! Begin anew with a delimiter.  What was begun before is dropped; what a sink has seen of it is ended by this
+ * delimiter. */
 void fb_cobs_writer_begin(fb_cobs_writer_t *writer);
 
-/*! Add a byte.  An error (FB_FULL, or what the sink returned) stays until the next begin, so that only end need be asked. */
+/*! Add a byte.  An error (FB_FULL, or what the sink returned) stays until the next begin, so that only end need be
+ * asked. */
 void fb_cobs_writer_put(fb_cobs_writer_t *writer, uint8_t byte);
 
 /*! End with a delimiter.

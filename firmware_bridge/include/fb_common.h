@@ -8,8 +8,8 @@
  *   fb_frame   frames out, frames in                fb_device  all of it glued: a device that answers its host
  *   fb_packet  payloads out, commands in            fb_codes.h the numbers of PROTOCOL.md, section 4
  *
- * Each module needs only those before it in its column and fb_common.h; take what you need and leave the rest out of the
- * build.
+ * Each module needs only those before it in its column and fb_common.h, and fb_device needs all but fb_ring; take what
+ * you need and leave the rest out of the build.
  *
  * - No heap, no operating system, no floating point, no recursion, no variable-length arrays, no global variables.
  * - Everything that lasts is in a struct of the caller's, everything large in a buffer of the caller's.

@@ -34,7 +34,7 @@
 extern "C" {
 #endif
 
-/*! Answers that can wait for a busy line; a request beyond them is dropped undone and counted, and the host asks again. */
+/*! Answers that can wait for a busy line; a request beyond them is dropped undone and counted: the host asks again. */
 #ifndef FB_DEVICE_ANSWERS
 #define FB_DEVICE_ANSWERS 8u
 #endif
@@ -42,7 +42,7 @@ extern "C" {
 #ifndef FB_DEVICE_CONDITIONS
 #define FB_DEVICE_CONDITIONS 8u
 #endif
-/*! The end of a condition is repeated with so many hellos, so that a host that lost it does not believe in it for ever. */
+/*! The end of a condition is repeated with so many hellos, so that a host that lost it does not wait for ever. */
 #ifndef FB_DEVICE_ENDED_HELLOS
 #define FB_DEVICE_ENDED_HELLOS 6u
 #endif
@@ -79,7 +79,7 @@ typedef struct {
   uint16_t block_samples; /*!< samples of one frame, at least 1 */
   uint8_t bytes_per_value; /*!< 2 or 3 */
   fb_store_t *store;      /*!< initialised with the same block_samples, channels and bytes; NULL: nothing is kept */
-  bool stores_only_unsent; /*!< keep only what could not be sent, to spare flash; frames lost on the line are then gone */
+  bool stores_only_unsent; /*!< keep only what could not be sent, to spare flash; what the line lost is then gone */
 
   uint32_t n_unsent_samples; /*!< counter: not sent live (line busy or down, no hello yet, or stream stopped) */
   uint16_t n_collected;
@@ -105,8 +105,8 @@ typedef struct {
   size_t send_bytes;
   uint8_t *receive_buffer; /*!< FB_DEVICE_RECEIVE_BYTES, or more */
   size_t receive_bytes;
-  uint32_t hello_interval_ticks;    /*!< say hello so often without being asked; 0: never.  10 s for a device that cannot
-                                         receive (R19) */
+  uint32_t hello_interval_ticks;    /*!< say hello so often without being asked; 0: never.  10 s for a device that
+                                         cannot receive (R19) */
   uint32_t backfill_interval_ticks; /*!< at least so long between two back-fill frames, so that live ones always find
                                          room (R14); 20 ms are five times real time for blocks of 100 ms */
 } fb_device_config_t;
@@ -161,8 +161,8 @@ typedef struct {
 
 /*! Begin a boot: counters at 0, the link taken to be up, a hello due.  Nothing is written yet.
  *
- * @return FB_OK; FB_BAD_ARGUMENT where a host would not take the hello (fb_packet_check_hello), where a block would not fit
- *         a frame, or a function of the board's is missing; FB_FULL where send_buffer or receive_buffer is too small
+ * @return FB_OK; FB_BAD_ARGUMENT where a host would not take the hello (fb_packet_check_hello), where a block would not
+ *         fit a frame or its store, or a function of the board's is missing; FB_FULL where send_buffer or receive_buffer is too small
  */
 fb_status_t fb_device_init(fb_device_t *device, const fb_device_config_t *config);
 

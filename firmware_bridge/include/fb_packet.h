@@ -17,7 +17,7 @@
  *   sequence  counts the frames of this device, of every type, from 0 at boot (R7)
  *   len       bytes on the line; only with FB_OK
  *
- * Common results: FB_OK; FB_BAD_ARGUMENT where a field is outside its range (nothing is written); those of fb_frame_end.
+ * Common results: FB_OK; FB_BAD_ARGUMENT where a field is out of range (nothing is written); those of fb_frame_end.
  *
  * Thread safety: no state but the caller's.
  */
@@ -51,7 +51,8 @@ extern "C" {
 #define FB_TICK_RATE_MIN_HZ 1000u
 #define FB_TICK_RATE_MAX_HZ 1000000u
 
-/*! One column of a stream: value = (count - offset_counts) x gain_numerator / gain_denominator, in `unit_code` (R13). */
+/*! One column of a stream: value = (count - offset_counts) x gain_numerator / gain_denominator, in `unit_code`
+ * (R13). */
 typedef struct {
   const char *name;    /*!< at most FB_NAME_TEXT_MAX bytes, such as "II" */
   uint8_t kind_code;   /*!< FB_KIND_* */

@@ -47,8 +47,8 @@ typedef struct {
   void *context;        /*!< handed to all three; may be NULL */
   uint32_t size_bytes;  /*!< of the area; a multiple of erase_bytes */
   uint32_t erase_bytes; /*!< what one erasure clears; without `erase` any multiple of a block, or 0 for one block */
-  uint16_t align_bytes; /*!< writes begin at a multiple of it, such as 8, at most 16; 0 and 1: anywhere.  The last bytes of a
-                             write may be fewer: fill them up with 0xFF. */
+  uint16_t align_bytes; /*!< writes begin at a multiple of it: 1, 2, 4, 8 or 16; 0: anywhere.  The last bytes of
+                             a write may be fewer: fill them up with 0xFF. */
 } fb_storage_t;
 
 /*! What a block is, but for its samples. */
