@@ -279,3 +279,16 @@ def test_hang_up_reaches_the_reader():
 
 async def read_soon(env) -> None:
     await until(lambda: len(env.wearable.sent) > 0)
+
+
+def test_sensor_with_printed_digits_bonds_with_them_and_not_with_others():
+    """The agent enters the configured passkey; a wrong one is PAIRING, and the right one works afterwards."""
+
+    async def scenario(passkey):
+        strap = WearableSettings(kind=Kind.HEART_RATE_STRAP, needs_bond=True, passkey=123456)
+        async with strap_on_bluez(strap, bond=True, passkey=passkey) as (_, transport):
+            await transport.open()
+            return bool(await read_exactly(transport, 1))
+
+    assert run(fault(scenario(654321))) is TransportFault.PAIRING
+    assert run(scenario(123456))
