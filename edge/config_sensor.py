@@ -54,6 +54,8 @@ class Sensor:
     """Whether to bond with a Bluetooth sensor.  Default: most wearables give their data without."""
     streams: Annotated[tuple[Name, ...], Field(examples=[["ecg"]])] = ()
     """Streams to use, by name; none given means all that the sensor offers."""
+    passkey: Annotated[Annotated[int, Field(ge=0, le=999_999)] | None, Field(examples=[123456])] = None
+    """The six digits that are printed on a sensor which asks for them when bonding; none means that it does not."""
     occasional: Annotated[bool | None, Field(examples=[False])] = None
     """Whether it is switched on for each measurement, so that being away is normal and no alarm; none means the
     driver's own: cuffs, scales and glucose meters are."""

@@ -233,7 +233,12 @@ def attached(
 def _transports(section: SensorSection, driver: Driver, clock: Clock, bluetooth: Bluetooth) -> Callable[[], Transport]:
     """Return what gives a closed transport for every attempt to connect."""
     if driver.plan is not None:
-        settings = BleSettings(plan=driver.plan, address=section.address, bond=section.bond or driver.plan.needs_bond)
+        settings = BleSettings(
+            plan=driver.plan,
+            address=section.address,
+            bond=section.bond or driver.plan.needs_bond,
+            passkey=section.passkey,
+        )
         transport = BleTransport(settings, bluetooth.adapter(section.adapter), clock)
         return lambda: transport  # one for all attempts: it remembers which peripheral is its own
     line = driver.line or LineSettings(baud=115_200)

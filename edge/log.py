@@ -235,5 +235,6 @@ def configure_logging(
     root.setLevel(max(number, logging.INFO))
     for package in ("edge", "firmware_bridge"):
         logging.getLogger(package).setLevel(number)
+    logging.getLogger("bleak").setLevel(logging.ERROR)  # its warnings name whole addresses, which tell a wearer apart
     logging.captureWarnings(capture=True)
     return handler

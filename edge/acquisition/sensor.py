@@ -57,6 +57,13 @@ _REMEDY_WORDS = {
 }
 
 
+def _is_data(item: object) -> bool:
+    """Whether an item shows that the sensor is measuring; a battery level, read on every connect, does not."""
+    if isinstance(item, Reading):
+        return item.measure != "battery_pct"
+    return isinstance(item, DeviceBlock | SampleBlock | RrIntervals)
+
+
 class _SilentError(Exception):
     """The link is open and no data came for too long; the remedy needs it closed."""
 
@@ -281,7 +288,7 @@ class Sensor(Generic[Item]):
 
     def _hear(self, chunk: Chunk) -> None:
         items = self._decoder.push(chunk)
-        if any(isinstance(item, DeviceBlock | SampleBlock | Reading | RrIntervals) for item in items):
+        if any(_is_data(item) for item in items):
             self._heard_at_ns = self._data_at_ns = chunk.received_at_ns
             self._backoff.reset()
             self._ladder.heard()

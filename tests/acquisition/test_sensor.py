@@ -17,7 +17,18 @@ from edge.acquisition.serial_port import SerialPort, SerialPortSettings
 from edge.acquisition.transport import Remedy
 from edge.clock import ManualClock, SystemClock
 from edge.errors import TransportError, TransportFault
-from edge.messages import Channel, ChannelKind, Chunk, Corrupt, DeviceBlock, LinkChange, LinkState, Outgoing
+from edge.messages import (
+    Channel,
+    ChannelKind,
+    Chunk,
+    Corrupt,
+    DeviceBlock,
+    LinkChange,
+    LinkState,
+    Outgoing,
+    Reading,
+    ReadingStatus,
+)
 from tests.conformance.transport_battery import run
 from tests.fakes.pty_port import Pty
 from tests.fakes.scripted_transport import ScriptedTransport
@@ -690,3 +701,32 @@ def test_device_is_told_goodbye_when_stopped_on_purpose():
 
     assert b"bye" not in bench.transports[0].written
     assert bench.line.written[-1] == b"bye"
+
+
+def test_battery_level_is_no_sign_that_a_sensor_measures():
+    """A mute sensor answers for its battery on every connect: the ladder goes on to its top all the same."""
+
+    class BatteryDecoder(LineDecoder):
+        def push(self, item: Chunk):
+            return [
+                Reading(
+                    sensor="s", measure="battery_pct", value=80.0, unit="%", measured_at_ns=item.received_at_ns,
+                    status=ReadingStatus.VALID,
+                )
+            ]  # fmt: skip
+
+    async def story(bench):
+        for _ in range(40):
+            await bench.pass_time(2)
+            if bench.line.is_open:
+                bench.line.feed(b"battery")
+        await bench.settle()
+
+    bench = Bench(max_silence_s=5.0)
+    bench.remedies = ALL
+    bench.decoder = BatteryDecoder()
+    bench.sensor = Sensor(SensorSettings(sensor="s"), bench._transport, bench.decoder, bench.clock, Random(1))
+    bench.play(story)
+
+    assert {"resubscribe", "reconnect", "rediscover"} <= set(bench.sensor.counters.n_remedies)
+    assert SILENT in bench.states

@@ -7,12 +7,10 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import asynccontextmanager
-from dataclasses import replace
 from itertools import pairwise
 from random import Random
 
 from edge.acquisition.ble import BleAdapter, BleSettings, BleTransport
-from edge.acquisition.gatt.polar_control import CONTROL
 from edge.acquisition.gatt.polar_pmd import POLAR_PLAN, PolarDecoder, PolarSettings
 from edge.acquisition.gatt.profiles import ProfileDecoder, ProfileSettings, profile_plan
 from edge.acquisition.sensor import Sensor
@@ -93,9 +91,7 @@ async def ward():
             for name, wearable in zip(profiles, env.wearables, strict=False)
         ]
         decoder = PolarDecoder(PolarSettings(sensor="ecg", streams=("ecg",)))
-        # Without the battery, which a mute sensor answers too, and which would pass for data on every reconnect.
-        plan = replace(POLAR_PLAN, read=(CONTROL,))
-        sensors.append(Watched("ecg", env.wearables[3], decoder, plan, adapter, clock))
+        sensors.append(Watched("ecg", env.wearables[3], decoder, POLAR_PLAN, adapter, clock))
         running = [asyncio.create_task(each.run()) for each in sensors]
         try:
             await until(lambda: all(each.n_data() for each in sensors) and sensors[3].blocks("ecg"), PATIENCE_S)
