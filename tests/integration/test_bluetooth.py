@@ -10,6 +10,8 @@ from contextlib import asynccontextmanager
 from itertools import pairwise
 from random import Random
 
+import pytest
+
 from edge.acquisition.ble import BleAdapter, BleSettings, BleTransport
 from edge.acquisition.gatt.polar_pmd import POLAR_PLAN, PolarDecoder, PolarSettings
 from edge.acquisition.gatt.profiles import ProfileDecoder, ProfileSettings, profile_plan
@@ -25,6 +27,12 @@ from firmware_bridge.virtual.ble.kinds import Kind, WearableSettings  # isort: s
 SPEED = 10
 PATIENCE_S = 40.0
 """Real seconds for one fault to be healed; a broken ladder hangs, this ends it."""
+
+
+STORY_S = 300.0
+"""Five minutes of the story, or longer if the faults take longer."""
+H10_RATE_HZ = 130.045
+"""True rate of the virtual strap, which calls it 130 Hz: that of a real one."""
 
 
 def is_data(item) -> bool:
@@ -148,9 +156,11 @@ def test_every_fault_of_the_link_is_healed_without_a_person():
                 ("adapter pulled for 5 s", pulled, sensors),
             )
             healed = [await struck(env, sensors, clock, *fault) for fault in faults]
-            return healed, {each.name: each.sensor.counters for each in sensors}
+            await clock.sleep(max(0.0, STORY_S - clock.monotonic_ns() / NS_PER_S))
+            counters = {each.name: each.sensor.counters for each in sensors}
+            return healed, counters, ecg.blocks("ecg"), ecg.decoder.counters.n_lost_samples
 
-    healed, counters = asyncio.run(scenario())
+    healed, counters, blocks, n_lost_samples = asyncio.run(scenario())
 
     assert len(healed) == 7
     assert counters["heart_rate"].n_remedies[Remedy.RESUBSCRIBE.value] >= 1
@@ -158,6 +168,13 @@ def test_every_fault_of_the_link_is_healed_without_a_person():
     assert counters["ecg"].n_remedies[Remedy.REDISCOVER.value] >= 1
     assert all(each.n_connects >= 3 for each in counters.values())
     assert not any(each.n_dropped_bytes for each in counters.values())
+    # Every sample that the strap took between the first and the last one that came has come or is counted as lost.
+    first, last = blocks[0], blocks[-1]
+    n_taken = last.sequence + len(last.values) - first.sequence
+    assert sum(len(block.values) for block in blocks) + n_lost_samples == n_taken
+    elapsed_s = (last.device_time_ns - first.device_time_ns) / NS_PER_S
+    assert last.sequence - first.sequence == pytest.approx(elapsed_s * H10_RATE_HZ, rel=2e-4)
+    assert n_lost_samples > 0
 
 
 def test_values_lost_on_the_way_are_counted_to_the_sample():

@@ -176,8 +176,11 @@ class PolarDecoder:
         return [item for stream in self._streams.values() for item in self._counted(stream.release())]
 
     def reset(self, reason: str) -> None:
-        """Begin a new link: if the same sensor answers, by its serial number, its streams go on counting."""
-        if self._identity is not None and self._identity.device_id:
+        """Begin a new link: if the same sensor answers, by its serial number, its streams go on counting.
+
+        A link on which no samples came changes nothing: a mute sensor may be connected several times before it is well.
+        """
+        if self._is_met and self._identity is not None and self._identity.device_id:
             self._remembered = (self._identity.device_id, self._streams)
         self._profiles.reset(reason)
         self._dialogue.forget()

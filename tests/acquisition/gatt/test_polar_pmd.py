@@ -388,16 +388,18 @@ def linked(decoder: PolarDecoder, serial: bytes | None, at_ns: int = 0) -> list:
     return pushed(decoder, [*texts, battery]) + SimulatedPolar().start(decoder, at_ns)
 
 
-def test_new_link_to_the_same_sensor_goes_on_counting():
-    """Away for 56 s: what was missed is known to the sample, and the time line needs no new beginning."""
+@pytest.mark.parametrize("n_mute_links", [0, 2])
+def test_new_link_to_the_same_sensor_goes_on_counting(n_mute_links):
+    """Away for 56 s, or connected and mute in between: what was missed is known to the sample, on one time line."""
     decoder = PolarDecoder(PolarSettings(sensor="chest", streams=("ecg",)))
     timeline = Timeline()
     linked(decoder, b"8AA87D20")
     before = of_kind(DeviceBlock, pushed(decoder, [ecg_frame(k, rate_hz=130.167) for k in range(100)]))
 
     assert decoder.flush() == []
-    decoder.reset("link-lost")
-    linked(decoder, b"8AA87D20", 90 * NS_PER_S)
+    for _ in range(1 + n_mute_links):
+        decoder.reset("link-lost")
+        linked(decoder, b"8AA87D20", 90 * NS_PER_S)
     away = ecg_frame(100, rate_hz=130.167, base_ns=UNSET_CLOCK_NS + 56 * NS_PER_S, delay_s=56.02)
     after = of_kind(DeviceBlock, decoder.push(away))
 
