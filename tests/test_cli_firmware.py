@@ -111,7 +111,7 @@ def test_a_port_that_hangs_up_is_reported(fast_clock):
     """A device that goes away in the middle gives a report, not a traceback."""
     import asyncio
 
-    from edge.firmware_check import FirmwareCheckSettings
+    from edge.firmware.firmware_check import FirmwareCheckSettings
 
     async def run():
         board = PtyBoard(FirmwareBoard(), fast_clock)

@@ -18,9 +18,9 @@ from edge.acquisition.packets import (
     UnknownPacket,
     decode_packet,
 )
-from edge.firmware_check import FirmwareCheck, FirmwareCheckSettings
-from edge.firmware_report import as_json, as_markdown, as_text
-from edge.firmware_rules import RULES, Outcome
+from edge.firmware.firmware_check import FirmwareCheck, FirmwareCheckSettings
+from edge.firmware.firmware_report import as_json, as_markdown, as_text
+from edge.firmware.firmware_rules import RULES, Outcome
 from edge.messages import Chunk, Corrupt
 from firmware_bridge.virtual.device import VirtualSensor
 from firmware_bridge.virtual.scenario import Scenario

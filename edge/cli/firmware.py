@@ -20,8 +20,8 @@ from edge.cli.options import (
 )
 from edge.clock import Clock, SystemClock
 from edge.errors import TransportError, TransportFault
-from edge.firmware_check import FirmwareCheck, FirmwareCheckSettings
-from edge.firmware_report import CheckReport, as_json, as_markdown, as_text
+from edge.firmware.firmware_check import FirmwareCheck, FirmwareCheckSettings
+from edge.firmware.firmware_report import CheckReport, as_json, as_markdown, as_text
 
 _PERIOD_S = 0.01
 """How often the check is asked what to write: a command byte by byte goes out at this pace."""

@@ -16,9 +16,9 @@ from edge.acquisition.sensor import Sensor, SensorSettings
 from edge.acquisition.serial_port import SerialPort, SerialPortSettings
 from edge.cli.firmware import check
 from edge.clock import SystemClock
-from edge.firmware_check import FirmwareCheckSettings
-from edge.firmware_report import as_text
-from edge.firmware_rules import Outcome
+from edge.firmware.firmware_check import FirmwareCheckSettings
+from edge.firmware.firmware_report import as_text
+from edge.firmware.firmware_rules import Outcome
 from edge.messages import DeviceBlock, Reading, SensorIdentity, SensorStatus
 
 FIRMWARE = Path(__file__).parents[2] / "firmware_bridge"

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from edge.acquisition.packets import SamplesPacket, StreamDescriptor
 from edge.acquisition.unrolling import NS_PER_S, unroll
-from edge.firmware_rules import Ledger
+from edge.firmware.firmware_rules import Ledger
 
 RATE_SHARE = 0.05
 """Rates, clocks and counters that differ by more than this are wrong; `bridge_streams` draws the line there too."""

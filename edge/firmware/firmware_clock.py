@@ -9,7 +9,7 @@ from statistics import median
 import numpy as np
 
 from edge.acquisition.unrolling import NS_PER_S
-from edge.firmware_watch import TimeAnswer
+from edge.firmware.firmware_watch import TimeAnswer
 
 _LEAST_POINTS = 4
 _LEAST_SPAN_S = 4.0

@@ -21,13 +21,13 @@ from dataclasses import dataclass
 from edge.acquisition.framing import VERSION
 from edge.acquisition.packets import CommandCode, Hello
 from edge.acquisition.unrolling import NS_PER_S
-from edge.firmware_asking import ANSWER_TIMEOUT_S, Asker, Until
-from edge.firmware_clock import ClockLine, clock_line
-from edge.firmware_probes import PROBES
-from edge.firmware_report import CheckReport
-from edge.firmware_rules import Ledger
-from edge.firmware_streams import RATE_SHARE
-from edge.firmware_watch import FirmwareWatch
+from edge.firmware.firmware_asking import ANSWER_TIMEOUT_S, Asker, Until
+from edge.firmware.firmware_clock import ClockLine, clock_line
+from edge.firmware.firmware_probes import PROBES
+from edge.firmware.firmware_report import CheckReport
+from edge.firmware.firmware_rules import Ledger
+from edge.firmware.firmware_streams import RATE_SHARE
+from edge.firmware.firmware_watch import FirmwareWatch
 from edge.messages import Chunk
 
 _HELLO_TRIES = 12

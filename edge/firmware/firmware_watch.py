@@ -29,10 +29,10 @@ from edge.acquisition.packets import (
     decode_packet,
 )
 from edge.acquisition.unrolling import NS_PER_S, unroll
-from edge.firmware_fields import field_faults, special_number
-from edge.firmware_frames import FrameWatch
-from edge.firmware_rules import Ledger
-from edge.firmware_streams import StreamWatch
+from edge.firmware.firmware_fields import field_faults, special_number
+from edge.firmware.firmware_frames import FrameWatch
+from edge.firmware.firmware_rules import Ledger
+from edge.firmware.firmware_streams import StreamWatch
 from edge.messages import Chunk, Corrupt
 
 _DEFAULT_VALID_FOR_S = 15.0

@@ -17,8 +17,8 @@ from edge.acquisition.packets import (
     Hello,
     TimeResponse,
 )
-from edge.firmware_asking import Answer, Asker, Probe, Until
-from edge.firmware_streams import StreamWatch
+from edge.firmware.firmware_asking import Answer, Asker, Probe, Until
+from edge.firmware.firmware_streams import StreamWatch
 
 UNKNOWN_COMMAND = 200
 _PIECE_BYTES = 256

@@ -21,7 +21,7 @@ from edge.acquisition.packets import (
     encode_packet,
 )
 from edge.acquisition.unrolling import NS_PER_S
-from edge.firmware_watch import FirmwareWatch, Heard
+from edge.firmware.firmware_watch import FirmwareWatch, Heard
 
 ANSWER_TIMEOUT_S = 2.0
 """A command that is not acknowledged by then is not acknowledged: 20 times what a frame of 1 KiB takes at 115200 baud."""

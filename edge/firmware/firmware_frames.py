@@ -16,7 +16,7 @@ from edge.acquisition.framing import (
     FrameDecoder,
     cobs_decode,
 )
-from edge.firmware_rules import Ledger, evidence
+from edge.firmware.firmware_rules import Ledger, evidence
 from edge.messages import Chunk, Corrupt
 
 _RAW_BYTES = 1 << 16

@@ -8,9 +8,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 
-from edge.firmware_clock import ClockLine
-from edge.firmware_rules import Outcome, Verdict
-from edge.firmware_streams import StreamSummary
+from edge.firmware.firmware_clock import ClockLine
+from edge.firmware.firmware_rules import Outcome, Verdict
+from edge.firmware.firmware_streams import StreamSummary
 
 _SIGNS = {Outcome.PASSED: "passed", Outcome.FAILED: "FAILED", Outcome.NOT_SHOWN: "not shown"}
 
