@@ -7,11 +7,12 @@ import itertools
 import pytest
 
 from edge.acquisition.bridge import BridgeDecoder, BridgeSettings
+from edge.acquisition.gatt.plan import assigned
 from edge.acquisition.recording import RawCaptureWriter
 from edge.capture_source import CaptureSource, is_capture
 from edge.clock import ManualClock
 from edge.errors import RecordingError
-from edge.messages import Alert, Beat, Chunk, Gap
+from edge.messages import Alert, Beat, Chunk, Gap, Reading, RrIntervals
 from edge.pipeline import Pipeline, PipelineSettings
 from edge.recorded import open_recorded
 from edge.replay import feed, replay
@@ -101,3 +102,31 @@ def test_time_on_the_line_moves_the_pipeline(tmp_path):
     items = list(CaptureSource(tmp_path / "c.vecap").items(1))
 
     assert any(feed(pipeline, item) for item in items)
+
+
+def test_a_bluetooth_capture_is_replayed_by_its_driver(tmp_path):
+    """A strap has no stream, only values: they come with the instants at which the notifications came."""
+    path = tmp_path / "strap.vecap"
+    clock = ManualClock(start_wall_ns=1_700_000_000_000_000_000)
+    with RawCaptureWriter(path, sensor="strap", link="Bluetooth", clock=clock, driver="ble_heart_rate") as writer:
+        for second in range(1, 31):
+            clock.advance_to(second * 1_000_000_000)
+            data = bytes([0x10, 60 + second, 0x00, 0x04])  # rate, and one RR interval of 1000 ms
+            writer.write(Chunk(data=data, received_at_ns=clock.monotonic_ns(), channel=assigned(0x2A37)))
+
+    source = CaptureSource(path)
+    items = list(source.items(40))
+
+    rates = [item for item in items if isinstance(item, Reading) and item.measure == "heart_rate_bpm"]
+    assert [(item.measured_at_ns // 1_000_000_000, item.value) for item in rates] == [(s, 60 + s) for s in range(1, 31)]
+    assert sum(isinstance(item, RrIntervals) for item in items) == 30
+    assert (source.stream, source.rate_hz, source.duration_s) == ("", 1000.0, 30.0)
+
+
+def test_a_capture_of_an_unknown_driver_is_refused(tmp_path):
+    """Recorded by a later version: said so, not read as something else."""
+    with RawCaptureWriter(tmp_path / "x", sensor="s", link="l", clock=ManualClock(), driver="later") as writer:
+        writer.write(Chunk(data=b"x", received_at_ns=0))
+
+    with pytest.raises(RecordingError, match="driver 'later', which this program does not know"):
+        CaptureSource(tmp_path / "x")
