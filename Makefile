@@ -37,10 +37,10 @@ check: $(CONVERT_STAMP)
 	$(BIN)/mypy
 
 test: check $(TFLITE_STAMP)
-	$(BIN)/python -m pytest -q -m "not long"
+	$(BIN)/python -m pytest -q -m "not long" -n 2 --dist loadfile
 
 test-long: $(CONVERT_STAMP) $(TFLITE_STAMP)
-	VITALEDGE_FUZZ=1 $(BIN)/python -m pytest -q
+	VITALEDGE_FUZZ=1 $(BIN)/python -m pytest -q -n 2 --dist loadfile
 
 # Trains both reference models from scratch (VITALEDGE_DATA names the recordings) and holds them against the shipped ones.
 model: $(CONVERT_STAMP)
