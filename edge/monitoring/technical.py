@@ -42,14 +42,31 @@ _TROUBLES: dict[str, tuple[Priority, str]] = {
     "battery-critical": (Priority.MEDIUM, "Battery of {who} is nearly empty: charge or replace it now."),
     "self-test-failed": (Priority.HIGH, "Sensor {who} failed its self-test: replace it."),
     "device-error": (Priority.MEDIUM, "Sensor {who} reports an error: replace it."),
+    "demonstration": (
+        Priority.MEDIUM,
+        "Sensor {who} is in demonstration mode: its values are nobody's, none is shown.",
+    ),
+    "session-stopped": (Priority.LOW, "The session of {who} has ended: it measures no more until a new one is begun."),
     "storage-full": (Priority.LOW, "Memory of {who} is full: it can store no more while the link is down."),
 }
 _CLOCK = "clock-unsynchronised"
 _CORRUPT = "data-corrupt"
+_REPEATED = "duplicate"
+"""What came twice was dropped and counted, and nothing is lost by it: some devices and relays repeat everything."""
 _NO_TROUBLE = frozenset({"charging"})
 _FROM_SIGNAL = ("lead-off", "flat", "saturated")
 """Reasons of the quality index that are troubles of their own; the others together are a poor signal."""
-_AT_ONCE = frozenset({"battery-low", "battery-critical", "self-test-failed", "device-error", "storage-full"})
+_AT_ONCE = frozenset(
+    {
+        "battery-low",
+        "battery-critical",
+        "self-test-failed",
+        "device-error",
+        "storage-full",
+        "demonstration",
+        "session-stopped",
+    }
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -101,7 +118,7 @@ class TechnicalRules:
                 outputs = self._identity(item)
             case ClockState():
                 outputs = self._clock(item)
-            case Corrupt():
+            case Corrupt() if item.reason != _REPEATED:
                 self._corrupt.append((self._now_ns or 0, item.reason))
             case Tick():
                 outputs = self._time_passed(item.at_ns)

@@ -353,3 +353,23 @@ def test_an_occasional_sensor_that_is_away_raises_nothing():
 
     assert summary(asleep) == []
     assert [is_active for _, is_active, _ in summary(ended)] == [True, False]
+
+
+def test_a_relay_that_repeats_everything_is_no_trouble():
+    """Nothing is lost by a repetition; it is counted in health."""
+    repeated = [(t, Corrupt(reason="duplicate", offset=t, n_bytes=20)) for t in range(120) for _ in range(5)]
+    damaged = [(t, Corrupt(reason="crc", offset=t, n_bytes=20)) for t in range(120) for _ in range(5)]
+
+    assert summary(play(repeated, 120)) == []
+    assert summary(play(damaged, 120)) != []
+
+
+@pytest.mark.parametrize("condition", ["demonstration", "session-stopped"])
+def test_what_sensors_of_other_makers_report_has_a_sentence(condition):
+    """An oximeter in its shop window, a glucose sensor at its end: said in words, at once."""
+    status = SensorStatus(sensor="chest", stream=None, condition=condition, is_active=True, at_ns=0)
+
+    (told,) = [item for item in play([(0, status)], 10) if item.is_active]
+
+    assert "chest" in told.sentence
+    assert "reports" not in told.sentence  # as it says of a condition that it does not know
