@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -74,20 +75,27 @@ def link_view(sensor: AttachedSensor, bed: Bed, clock: Clock) -> LinkView:
 
 
 async def keep_links(runtime: Runtime, outbox: Path, clock: Clock) -> None:
-    """Write the file until cancelled; one that cannot be written is said once and tried again."""
+    """Write the file until cancelled, and remove it then: nobody keeps it any more.
+
+    A file that cannot be written is said once and tried again.
+    """
     path, has_failed = links_path(outbox), False
     written_at_ns: int | None = None
     told: list[tuple[str, str]] = []
-    while True:
-        views = [link_view(sensor, runtime.bed_of(sensor.section.id), clock) for sensor in runtime.sensors]
-        states, now_ns = [(view.state, view.reason) for view in views], clock.monotonic_ns()
-        if written_at_ns is None or now_ns - written_at_ns >= _PERIOD_S * NS_PER_S or states != told:
-            written_at_ns, told = now_ns, states
-            try:
-                await asyncio.to_thread(write_links, path, views, clock.wall_ns())
-                has_failed = False
-            except LinksFileError as error:
-                if not has_failed:
-                    _log.warning("links.not_written error=%s", error)
-                has_failed = True
-        await clock.sleep(_LOOK_S)
+    try:
+        while True:
+            views = [link_view(sensor, runtime.bed_of(sensor.section.id), clock) for sensor in runtime.sensors]
+            states, now_ns = [(view.state, view.reason) for view in views], clock.monotonic_ns()
+            if written_at_ns is None or now_ns - written_at_ns >= _PERIOD_S * NS_PER_S or states != told:
+                written_at_ns, told = now_ns, states
+                try:
+                    await asyncio.to_thread(write_links, path, views, clock.wall_ns())
+                    has_failed = False
+                except LinksFileError as error:
+                    if not has_failed:
+                        _log.warning("links.not_written error=%s", error)
+                    has_failed = True
+            await clock.sleep(_LOOK_S)
+    finally:
+        with contextlib.suppress(OSError):  # what cannot be removed is told by its age
+            path.unlink(missing_ok=True)

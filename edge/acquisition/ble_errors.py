@@ -160,5 +160,7 @@ def as_transport_errors(place: str, *, is_connected: bool) -> Iterator[None]:
 
 
 def _words_of(error: BaseException) -> str:
+    if isinstance(error, FileNotFoundError):
+        return "this machine has no D-Bus system bus, over which Bluetooth is reached"
     details = [str(arg) for arg in error.args if isinstance(arg, str) and arg]
     return ": ".join(details) if details else str(error)

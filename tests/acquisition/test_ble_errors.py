@@ -133,3 +133,11 @@ def test_error_without_words_is_told_by_its_class():
     """An empty message helps nobody."""
     assert str(transport_error("strap", EOFError(), is_connected=True)) == "strap: EOFError"
     assert str(transport_error("strap", TimeoutError(), is_connected=True)) == "strap: it took too long"
+
+
+def test_machine_without_a_system_bus_is_told_so():
+    """ "No such file or directory" would send the operator looking for a file."""
+    error = transport_error("the first adapter", FileNotFoundError(2, "No such file or directory"), is_connected=False)
+
+    assert "no D-Bus system bus" in str(error)
+    assert "systemctl start bluetooth" in error.hint

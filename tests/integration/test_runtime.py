@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import shutil
 import signal
 import sys
 from pathlib import Path
@@ -45,6 +46,7 @@ def night(tmp_path_factory):
                     await gateway.found(over("link-lost"))
                     back_s = gateway.story_s
                     await gateway.found(lambda finding: is_rate(finding) and gateway.at_s(finding.at_ns) > back_s)
+                    shutil.copy(folder / "links.json", folder / "links-at-the-end.json")
                 await asyncio.to_thread(centre.wait_for, lambda heard: heard.payload == b"stopped")
             return gateway, centre
 
@@ -207,10 +209,12 @@ def test_the_links_file_says_what_the_link_was_doing(night):
     """What ``vitaledge sensors`` reads: the state, the pulled cable, and the measured clock of the sensor."""
     gateway, _ = night
 
-    (view,) = read_links(links_path(Path(gateway.config.outbox.path))).links
+    folder = Path(gateway.config.outbox.path).parent
+    (view,) = read_links(folder / "links-at-the-end.json").links
 
     assert (view.id, view.driver, view.state) == ("bed", "bridge_serial", "connected")
     assert view.n_connects >= 2
     assert view.data_age_s is not None
     ecg = next(stream for stream in view.streams if stream.name == "ecg")
     assert ecg.true_rate_hz == pytest.approx(ecg.nominal_rate_hz, rel=0.01)
+    assert not links_path(folder / "outbox.db").exists()  # the service has stopped, and nobody keeps it
