@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import sqlite3
+from dataclasses import replace
 
 from edge.alarm_memory import recall, remember
 from edge.clock import ManualClock
 from edge.config_sections import Outbox
 from edge.delivery import Delivery
-from edge.messages import Alert, AlertState
+from edge.messages import Alert, AlertState, Reading, ReadingStatus
 from edge.outbox.record import Lane
 from tests.fakes.bedside import config
 from tests.fakes.outbox_records import entry
@@ -91,3 +92,21 @@ def test_everything_taken_before_the_stop_is_on_disk_after_it(tmp_path):
 
     readings = [topic for _, topic in kept(settings, Lane.READING) if topic.endswith("heart-rate")]
     assert len(readings) == 300
+
+
+def test_a_stored_reading_waits_for_somebody_to_hear_it(tmp_path):
+    """A glucose of last night that a meter sends this morning is said once; a current value goes with the vital signs."""
+    settings = config(tmp_path, {})
+    now = Reading(
+        sensor="meter", measure="glucose_mmol_l", value=5.5, unit="mmol/L", measured_at_ns=0, status=ReadingStatus.VALID
+    )
+
+    async def play():
+        async with serving(settings) as delivery:
+            delivery.take("p-1", replace(now, is_stored=True, device_time="2026-02-28T23:10:30"), bed="p-1")
+            delivery.take("p-1", now, bed="p-1")
+
+    asyncio.run(play())
+
+    assert [topic for _, topic in kept(settings, Lane.SUMMARY)] == ["vitaledge/v1/ward-3/gw-test/reading/glucose"]
+    assert not any("glucose" in topic for _, topic in kept(settings, Lane.READING))

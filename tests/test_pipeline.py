@@ -19,7 +19,10 @@ from edge.messages import (
     LinkState,
     Priority,
     Quality,
+    Reading,
+    ReadingStatus,
     RhythmChange,
+    RrIntervals,
     SampleBlock,
     Summary,
     Vitals,
@@ -252,3 +255,44 @@ def test_two_streams_of_one_person_do_not_disturb_each_other():
         )
 
     assert only(Beat, findings) == only(Beat, alone)
+
+
+def at(second):
+    return round(second * 1_000_000_000)
+
+
+def last_vitals(findings):
+    return only(Vitals, findings)[-1].measurements
+
+
+def test_a_strap_without_an_ecg_gives_variability():
+    """RR intervals of a strap become RMSSD and SDNN, as those of an ECG do."""
+    pipeline, found = new_pipeline(), []
+    rng = np.random.default_rng(1)
+    for second in range(1, 400):
+        intervals_ms = (float(rng.normal(1000, 30)),)
+        found += pipeline.push(RrIntervals(sensor="strap", intervals_ms=intervals_ms, received_at_ns=at(second)))
+        found += pipeline.advance(at(second))
+
+    # Independent intervals of 30 ms: their successive differences have sqrt(2) times that.
+    assert last_vitals(found)["rmssd_ms"].value == pytest.approx(30 * 2**0.5, rel=0.2)
+    assert last_vitals(found)["rmssd_ms"].method == "device-intervals"
+
+
+@pytest.mark.parametrize("state", [LinkState.SILENT, LinkState.LOST])
+def test_values_of_a_sensor_whose_link_is_gone_do_not_stand(state):
+    """Nobody sees the saturation of a sensor that fell silent, long before the value itself is stale."""
+    pipeline = new_pipeline()
+    reading = Reading(
+        sensor="finger", measure="spo2_pct", value=97.0, unit="%", measured_at_ns=at(9), status=ReadingStatus.VALID
+    )
+    before = [*pipeline.push(reading), *pipeline.advance(at(10))]
+
+    gone = LinkChange(sensor="finger", state=state, reason="no data for 10 s", at_ns=at(10))
+    after = [*pipeline.push(gone), *pipeline.advance(at(11))]
+
+    assert last_vitals(before)["spo2_pct"].value == 97.0
+    assert (last_vitals(after)["spo2_pct"].value, last_vitals(after)["spo2_pct"].absent) == (
+        None,
+        f"link-{state.value}",
+    )

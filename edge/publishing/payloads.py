@@ -293,7 +293,9 @@ class Payloads:
             method="device" if measurement is None else measurement.method or None,
             trend_per_h=None if measurement is None else finite(measurement.trend_per_h),
         )
-        return Entry(lane=Lane.READING, topic=topic, body=_encoded(body), expiry_s=valid_for_s)
+        # What a device remembered is said once: it waits for somebody to hear it, as a summary does.
+        lane = Lane.SUMMARY if valid_for_s == 0 else Lane.READING
+        return Entry(lane=lane, topic=topic, body=_encoded(body), expiry_s=valid_for_s)
 
     def _envelope(
         self, body: type[bodies.Envelope], topic: str, at_ns: int, *, device: str | None = None

@@ -208,7 +208,7 @@ def test_a_stored_device_value_is_history_with_the_time_of_the_device():
 
     body = validated(sent(entry))
 
-    assert entry.expiry_s == 0
+    assert (entry.expiry_s, entry.lane) == (0, Lane.SUMMARY)
     assert body["valid_until"] == body["measured_at"]
     assert body["device_time"] == "2026-02-28T23:10:30"
 
