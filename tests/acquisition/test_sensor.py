@@ -4,148 +4,36 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from itertools import groupby
 from random import Random
 
-import numpy as np
 import pytest
 
 from edge.acquisition.backoff import BackoffSettings
 from edge.acquisition.sensor import Sensor
 from edge.acquisition.sensor_settings import SensorSettings
 from edge.acquisition.serial_port import SerialPort, SerialPortSettings
-from edge.acquisition.transport import Remedy
-from edge.clock import ManualClock, SystemClock
+from edge.clock import SystemClock
 from edge.errors import TransportError, TransportFault
 from edge.messages import (
-    Channel,
-    ChannelKind,
-    Chunk,
     Corrupt,
     DeviceBlock,
     LinkChange,
     LinkState,
     Outgoing,
-    Reading,
-    ReadingStatus,
 )
 from tests.conformance.transport_battery import run
 from tests.fakes.pty_port import Pty
 from tests.fakes.scripted_transport import ScriptedTransport
-
-CONNECTING, CONNECTED, SILENT, LOST, ASLEEP, STOPPED = LinkState
-ECG = (Channel(name="II", kind=ChannelKind.ECG, unit="mV"),)
-
-
-class LineDecoder:
-    """Frames are single bytes: ``D`` a block of data, ``?`` corrupt, ``.`` half a frame, anything else nothing."""
-
-    def __init__(self) -> None:
-        self.resets: list[str] = []
-        self.asks: list[Outgoing] = []
-        self.says_goodbye = False
-        self._is_half = False
-
-    def push(self, item: Chunk):
-        out = []
-        for k, byte in enumerate(item.data):
-            self._is_half = byte == ord(".")
-            if byte == ord("D"):
-                out.append(block(item.received_at_ns))
-            elif byte == ord("?"):
-                out.append(Corrupt(reason="crc", offset=k, n_bytes=1))
-        return out
-
-    def flush(self):
-        return [Corrupt(reason="half", offset=0, n_bytes=1)] if self._is_half else []
-
-    def reset(self, reason: str) -> None:
-        self._is_half = False
-        self.resets.append(reason)
-
-    def greeting(self) -> list[Outgoing]:
-        return [Outgoing(data=b"hello?")]
-
-    def requests(self, now_ns: int) -> list[Outgoing]:
-        return self.asks
-
-    def farewell(self) -> list[Outgoing]:
-        return [Outgoing(data=b"bye")] if self.says_goodbye else []
-
-
-def block(at_ns: int) -> DeviceBlock:
-    return DeviceBlock(
-        sensor="s", stream="ecg", channels=ECG, values=np.zeros((1, 1)), nominal_rate_hz=250.0,
-        sequence=0, device_time_ns=0, received_at_ns=at_ns,
-    )  # fmt: skip
-
-
-class Bench:
-    """A sensor whose transports, decoder and clock are the test's."""
-
-    def __init__(self, *refusals: TransportError, **settings) -> None:
-        self.clock = ManualClock()
-        self.decoder = LineDecoder()
-        self.items: list = []
-        self.transports: list[ScriptedTransport] = []
-        self.refusals = list(refusals)
-        self.remedies: tuple[Remedy, ...] = ()
-        self.sensor = Sensor(
-            SensorSettings(sensor="s", **settings), self._transport, self.decoder, self.clock, Random(1)
-        )
-
-    def _transport(self) -> ScriptedTransport:
-        refusal = self.refusals.pop(0) if self.refusals else None
-        self.transports.append(ScriptedTransport(self.clock, refuses=refusal))
-        self.transports[-1].remedies = self.remedies
-        return self.transports[-1]
-
-    @property
-    def line(self) -> ScriptedTransport:
-        """The latest transport."""
-        return self.transports[-1]
-
-    @property
-    def states(self) -> list[LinkState]:
-        """The states in order, each once until the next: remedies are told as the same state with another reason."""
-        said = [item.state for item in self.items if isinstance(item, LinkChange)]
-        return [state for state, _ in groupby(said)]
-
-    @property
-    def reasons(self) -> list[str]:
-        return [item.reason for item in self.items if isinstance(item, LinkChange)]
-
-    async def settle(self) -> None:
-        """Let every task run as far as it can without time passing."""
-        for _ in range(30):
-            await asyncio.sleep(0)
-
-    async def pass_time(self, duration_s: float, *, sending: bytes = b"") -> None:
-        """Advance in quarters of a second; `sending` arrives in each of them."""
-        for _ in range(round(duration_s / 0.25)):
-            if sending and self.line.is_open:
-                self.line.feed(sending)
-            await self.settle()
-            self.clock.advance(0.25)
-            await self.settle()
-
-    def play(self, story) -> None:
-        """Run `story(bench)` beside the sensor, then stop the sensor as the runtime would."""
-
-        async def scenario():
-            async with asyncio.timeout(20):
-                running = asyncio.create_task(self.sensor.run(self.items.append))
-                await self.settle()
-                await story(self)
-                running.cancel()
-                with pytest.raises(asyncio.CancelledError):
-                    await running
-
-        asyncio.run(scenario())
-
-
-def refusal(reason: TransportFault = TransportFault.MISSING, hint: str = "") -> TransportError:
-    return TransportError("no port", reason=reason, hint=hint)
+from tests.fakes.sensor_bench import (
+    CONNECTED,
+    CONNECTING,
+    LOST,
+    SILENT,
+    STOPPED,
+    Bench,
+    LineDecoder,
+    refusal,
+)
 
 
 def test_connects_greets_and_delivers():
@@ -524,209 +412,3 @@ def test_impossible_limits_are_refused(settings):
     """The settings check themselves."""
     with pytest.raises(ValueError):
         SensorSettings(sensor="s", **settings)
-
-
-ALL = (Remedy.RESUBSCRIBE, Remedy.REDISCOVER, Remedy.POWER_CYCLE)
-
-
-def remedies_of(bench) -> list[tuple[str, int]]:
-    """What each transport was healed with, and how many bytes of greeting it got."""
-    return [(remedy.value, k) for k, transport in enumerate(bench.transports) for remedy in transport.healed]
-
-
-def test_zombie_link_climbs_the_ladder_to_its_top():
-    """A link that says connected and sends nothing: each remedy in its turn, told with its reason and counted."""
-
-    async def story(bench):
-        await bench.pass_time(1, sending=b"D")
-        await bench.pass_time(9.5)
-        assert remedies_of(bench) == []
-        await bench.pass_time(1)
-        assert remedies_of(bench) == [("resubscribe", 0)]
-        assert bench.transports[0].written == [b"hello?", b"hello?"]
-        await bench.pass_time(150)
-
-    bench = Bench(max_silence_s=5.0)
-    bench.remedies = ALL
-    bench.play(story)
-
-    # The adapter's turn comes on the link that was opened after the sensor was looked for anew.
-    assert remedies_of(bench)[:3] == [("resubscribe", 0), ("rediscover", 1), ("power-cycle", 2)]
-    counts = bench.sensor.counters.n_remedies
-    assert set(counts) == {"resubscribe", "reconnect", "rediscover", "power-cycle"}
-    assert counts["resubscribe"] == 1
-    assert bench.states == [CONNECTING, CONNECTED, SILENT, STOPPED]
-    assert [reason for reason in bench.reasons if reason.startswith("no data")][:4] == [
-        "no data for 5 s",
-        "no data for 10 s: subscribing again",
-        "no data for 15 s: connecting again",
-        "no data for 5 s: looking for the sensor anew",
-    ]
-
-
-@pytest.mark.parametrize("helps", ["resubscribe", "reconnect", "rediscover", "power-cycle"])
-def test_data_takes_the_ladder_back_to_its_foot(helps):
-    """Whichever remedy helps, nothing stronger is tried, and the next silence begins with the mildest."""
-
-    async def story(bench):
-        await bench.pass_time(1, sending=b"D")
-        while not bench.sensor.counters.n_remedies.get(helps):
-            await bench.pass_time(0.25)
-        while not bench.line.is_open:
-            await bench.pass_time(0.25)
-        await bench.pass_time(2, sending=b"D")
-        first = dict(bench.sensor.counters.n_remedies)
-        await bench.pass_time(11)
-        assert list(first)[-1] == helps
-        assert bench.sensor.counters.n_remedies == first | {"resubscribe": 2}
-
-    bench = Bench(max_silence_s=5.0)
-    bench.remedies = ALL
-    bench.play(story)
-
-    assert bench.states == [CONNECTING, CONNECTED, SILENT, CONNECTED, SILENT, STOPPED]
-
-
-def test_refused_remedy_is_counted_and_the_link_goes_on():
-    """An adapter that others use is not switched off; the sensor is tried again all the same."""
-
-    async def story(bench):
-        await bench.pass_time(30)
-        for transport in bench.transports:
-            transport.refuses_healing = TransportError("others use it", reason=TransportFault.BUSY)
-        await bench.pass_time(60)
-        await bench.pass_time(31, sending=b"D")
-        assert bench.states[-1] is CONNECTED
-
-    bench = Bench(max_silence_s=5.0)
-    bench.remedies = (Remedy.POWER_CYCLE,)
-    bench.play(story)
-
-    assert bench.sensor.counters.n_remedies["refused-power-cycle"] >= 1
-
-
-def test_remedy_that_hangs_gives_way_to_the_next():
-    """A system that never answers holds the ladder up for as long as an opening, not for ever."""
-
-    class Hanging(ScriptedTransport):
-        async def heal(self, remedy: Remedy) -> None:
-            self.healed.append(remedy)
-            await asyncio.Event().wait()
-
-    bench = Bench(max_silence_s=5.0)
-
-    def transport():
-        bench.transports.append(Hanging(bench.clock))
-        bench.transports[-1].remedies = ALL
-        return bench.transports[-1]
-
-    bench.sensor = Sensor(SensorSettings(sensor="s"), transport, bench.decoder, bench.clock, Random(1))
-
-    async def story(bench):
-        await bench.pass_time(120)
-
-    bench.play(story)
-
-    assert [remedy for remedy, _ in remedies_of(bench)][:3] == ["resubscribe", "rediscover", "power-cycle"]
-    assert bench.sensor.counters.n_remedies["refused-resubscribe"] == 1
-
-
-def test_failures_of_a_stuck_system_climb_too_and_those_of_an_absent_sensor_do_not():
-    """Six openings that time out end in a power cycle; a sensor out of reach never costs the others their adapter."""
-
-    def after(reason):
-        async def story(bench):
-            await bench.pass_time(60)
-
-        bench = Bench(*[TransportError("no", reason=reason) for _ in range(200)], max_silence_s=5.0)
-        bench.remedies = ALL
-        bench.play(story)
-        return [remedy for remedy, _ in remedies_of(bench)]
-
-    assert after(TransportFault.TIMEOUT)[:2] == ["rediscover", "power-cycle"]
-    assert after(TransportFault.MISSING) == []
-    assert after(TransportFault.ADAPTER) == []
-
-
-def test_occasional_sensor_is_asleep_and_not_lost():
-    """A cuff that is off between two measurements raises nothing, is looked for often, and is never silent."""
-
-    async def story(bench):
-        await bench.pass_time(20)
-        bench.refusals.clear()
-        await bench.pass_time(6)
-        assert bench.states[-1] is CONNECTED
-        await bench.pass_time(1, sending=b"D")
-        await bench.pass_time(60)
-        assert bench.states[-1] is CONNECTED
-        bench.line.hang_up()
-        bench.refusals = [refusal()] * 100
-        await bench.pass_time(10)
-        assert bench.states[-1] is ASLEEP
-
-    bench = Bench(*[refusal()] * 100, max_silence_s=5.0, is_occasional=True)
-    bench.play(story)
-
-    assert bench.states == [CONNECTING, ASLEEP, CONNECTED, ASLEEP, STOPPED]
-
-
-def test_late_data_is_counted_and_no_state():
-    """Half of what is silence: shown as late, no alarm."""
-
-    async def story(bench):
-        await bench.pass_time(1, sending=b"D")
-        await bench.pass_time(3)
-        assert bench.sensor.is_late
-        await bench.pass_time(1, sending=b"D")
-        assert not bench.sensor.is_late
-
-    bench = Bench(max_silence_s=5.0)
-    bench.play(story)
-
-    assert bench.sensor.counters.n_lates == 1
-    assert bench.states == [CONNECTING, CONNECTED, STOPPED]
-
-
-def test_device_is_told_goodbye_when_stopped_on_purpose():
-    """A strap that streams until told to stop empties its battery; a link that was lost needs no farewell."""
-
-    async def story(bench):
-        bench.decoder.says_goodbye = True
-        await bench.pass_time(1, sending=b"D")
-        bench.line.hang_up()
-        await bench.pass_time(5)
-
-    bench = Bench(max_silence_s=60.0)
-    bench.play(story)
-
-    assert b"bye" not in bench.transports[0].written
-    assert bench.line.written[-1] == b"bye"
-
-
-def test_battery_level_is_no_sign_that_a_sensor_measures():
-    """A mute sensor answers for its battery on every connect: the ladder goes on to its top all the same."""
-
-    class BatteryDecoder(LineDecoder):
-        def push(self, item: Chunk):
-            return [
-                Reading(
-                    sensor="s", measure="battery_pct", value=80.0, unit="%", measured_at_ns=item.received_at_ns,
-                    status=ReadingStatus.VALID,
-                )
-            ]  # fmt: skip
-
-    async def story(bench):
-        for _ in range(40):
-            await bench.pass_time(2)
-            if bench.line.is_open:
-                bench.line.feed(b"battery")
-        await bench.settle()
-
-    bench = Bench(max_silence_s=5.0)
-    bench.remedies = ALL
-    bench.decoder = BatteryDecoder()
-    bench.sensor = Sensor(SensorSettings(sensor="s"), bench._transport, bench.decoder, bench.clock, Random(1))
-    bench.play(story)
-
-    assert {"resubscribe", "reconnect", "rediscover"} <= set(bench.sensor.counters.n_remedies)
-    assert SILENT in bench.states

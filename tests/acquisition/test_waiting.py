@@ -153,9 +153,11 @@ def test_cancellation_waits_for_what_must_be_finished():
     steps = []
 
     async def scenario():
+        may_finish = asyncio.Event()
+
         async def job():
             steps.append("begun")
-            await asyncio.sleep(0.01)
+            await may_finish.wait()
             steps.append("finished")
 
         async def caller():
@@ -169,6 +171,9 @@ def test_cancellation_waits_for_what_must_be_finished():
         task.cancel()
         await spin()
         task.cancel()
+        await spin()
+        assert steps == ["begun"]
+        may_finish.set()
         await asyncio.wait({task})
         return task.cancelled()
 

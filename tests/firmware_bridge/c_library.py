@@ -121,7 +121,7 @@ class DeviceConfig(c.Structure):
 
 
 @functools.cache
-def library() -> c.CDLL:
+def loaded() -> c.CDLL:
     """Build the library as a shared object; the test is skipped where there is no compiler."""
     compiler = shutil.which("cc") or shutil.which("gcc") or shutil.which("clang")
     if compiler is None:
@@ -150,7 +150,7 @@ class Writer:
     """A frame writer into memory."""
 
     def __init__(self, capacity: int = 1023) -> None:
-        self._library = library()
+        self._library = loaded()
         self._line = (u8 * max(1, capacity))()
         self._state = c.create_string_buffer(self._library.shim_writer_bytes())
         status = self._library.fb_frame_writer_init(self._state, self._line, size(capacity), None, None)
@@ -176,7 +176,7 @@ class Reader:
     """A frame reader; `push` gives frames as (version, type, sequence, payload) and reasons of what it dropped."""
 
     def __init__(self, capacity: int = 1016) -> None:
-        self._library = library()
+        self._library = loaded()
         self._plain = (u8 * capacity)()
         self._state = c.create_string_buffer(self._library.shim_reader_bytes())
         assert self._library.fb_frame_reader_init(self._state, self._plain, size(capacity)) == OK

@@ -196,7 +196,7 @@ def test_command_of_python_is_read_by_c(command_id, code, stream_id, argument, c
     frame = lib.Frame(version, found_type, 0, lib.array(found), len(found))
     heard = lib.Command()
 
-    status = lib.library().fb_packet_read_command(c.byref(frame), c.byref(heard))
+    status = lib.loaded().fb_packet_read_command(c.byref(frame), c.byref(heard))
 
     assert status == lib.OK
     assert (heard.command_id, heard.code, heard.stream_id) == (command_id, code, stream_id)
@@ -210,7 +210,7 @@ def test_time_request_of_python_is_read_by_c(host_ns):
     frame = lib.Frame(1, packet_type, 0, lib.array(payload), len(payload))
     heard = (lib.u8 * 8)()
 
-    status = lib.library().fb_packet_read_time_request(c.byref(frame), heard)
+    status = lib.loaded().fb_packet_read_time_request(c.byref(frame), heard)
 
     assert status == lib.OK
     assert int.from_bytes(bytes(heard), "little") == host_ns
@@ -263,7 +263,7 @@ def test_every_scenario_has_the_same_frames(scenario):
 @given(st.binary(max_size=800) | st.lists(few, max_size=800).map(bytes))
 def test_stuffing_and_checksum_are_those_of_python(data):
     """Invariant: COBS both ways, on good and impossible input, and the CRC give what Python gives."""
-    library, out, length = lib.library(), (lib.u8 * 1000)(), lib.size()
+    library, out, length = lib.loaded(), (lib.u8 * 1000)(), lib.size()
 
     assert library.fb_crc32_iso_hdlc(data, len(data)) == zlib.crc32(data)
     assert library.fb_cobs_encode(lib.array(data), lib.size(len(data)), out, lib.size(1000), c.byref(length)) == lib.OK

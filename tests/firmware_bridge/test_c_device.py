@@ -23,7 +23,7 @@ class Firmware:
     """A board with one ECG stream: its clock, its line and its converter are turned by hand."""
 
     def __init__(self, boot_id=7, start_ticks=0):
-        self._library = lib.library()
+        self._library = lib.loaded()
         self.ticks = start_ticks
         self.sequence = 0
         self.is_busy = False

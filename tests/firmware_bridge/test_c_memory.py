@@ -18,7 +18,7 @@ class Store:
     """The C store in RAM, with samples that tell their own number."""
 
     def __init__(self, n_blocks):
-        self._library = lib.library()
+        self._library = lib.loaded()
         self._state = c.create_string_buffer(self._library.shim_store_bytes())
         self._memory = (lib.u8 * (n_blocks * (16 + 2 * BLOCK_SAMPLES)))()
         n_bytes = lib.size(len(self._memory))
@@ -70,7 +70,7 @@ def test_store_finds_what_a_list_of_the_newest_blocks_has(n_blocks, start, block
 @given(st.sampled_from([1, 2, 8]), st.lists(st.booleans(), max_size=60))
 def test_ring_is_a_queue_that_refuses_the_newest(n_elements, moves):
     """Invariant: what went in comes out in order; what found no room is refused and counted."""
-    library = lib.library()
+    library = lib.loaded()
     state, memory = c.create_string_buffer(256), (lib.u8 * (4 * n_elements))()
     assert library.fb_ring_init(state, memory, lib.u32(n_elements), lib.size(4)) == lib.OK
     queue, n_refused = [], 0
@@ -93,7 +93,7 @@ def test_ring_between_two_threads_tears_and_reorders_nothing(n_elements):
     """A producer at full speed against a consumer: whole elements, ascending; taken + refused = pushed."""
     n_popped, n_overflows = lib.u32(), lib.u32()
 
-    n_wrong = lib.library().shim_ring_race(200_000, n_elements, c.byref(n_popped), c.byref(n_overflows))
+    n_wrong = lib.loaded().shim_ring_race(200_000, n_elements, c.byref(n_popped), c.byref(n_overflows))
 
     assert n_wrong == 0
     assert n_popped.value + n_overflows.value == 200_000

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
 from random import Random
-
-import pytest
 
 from edge.acquisition.gatt.polar_control import CONTROL, DATA, stopped_bytes
 from edge.acquisition.gatt.polar_frames import UNSET_CLOCK_NS, MeasurementType
@@ -17,6 +14,7 @@ from edge.clock import ManualClock
 from edge.messages import DeviceBlock, LinkChange, LinkState
 from tests.acquisition.gatt.polar_sensor import H10_OFFERS, SimulatedPolar, ecg_frame, heart_rate
 from tests.fakes.scripted_transport import ScriptedTransport
+from tests.fakes.sensor_bench import Played
 
 NS_PER_S = 1_000_000_000
 
@@ -40,7 +38,7 @@ class StrapTransport(ScriptedTransport):
             self.feed(self.strap.answer(data).data, CONTROL)
 
 
-class Bench:
+class Bench(Played):
     """A supervised strap on a clock of the test's."""
 
     def __init__(self) -> None:
@@ -77,22 +75,6 @@ class Bench:
             await self.settle()
             self.clock.advance(0.25)
             await self.settle()
-
-    async def settle(self) -> None:
-        for _ in range(30):
-            await asyncio.sleep(0)
-
-    def play(self, story) -> None:
-        async def scenario():
-            async with asyncio.timeout(20):
-                running = asyncio.create_task(self.sensor.run(self.items.append))
-                await self.settle()
-                await story(self)
-                running.cancel()
-                with pytest.raises(asyncio.CancelledError):
-                    await running
-
-        asyncio.run(scenario())
 
 
 START = ["01 00", "02 00 00 01 82 00 01 01 0e 00"]
